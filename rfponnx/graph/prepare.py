@@ -1,0 +1,270 @@
+"""Bring a model into the form the overlay needs, with the same prediction."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from rfponnx.errors import ModelError
+from rfponnx.graph.load import Loaded, is_external, order, subgraphs
+
+#: Initializers up to this many elements stay visible to the converter, which reads some of them.
+SMALL = 512
+
+#: Every supported ONNX Runtime runs this opset; above it, the installed one is asked.
+SURE_OPSET = 19
+SURE_IR = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The model whose nodes the overlay reads.
+
+    Parameters
+    ----------
+    proto
+        The prepared primal; the very proto of `loaded` when nothing changed.
+    loaded
+        The model as read.
+    changes
+        What preparation did, a sentence each.
+    """
+
+    proto: ModelProto
+    loaded: Loaded
+    changes: tuple[str, ...]
+
+
+def prepare(loaded: Loaded, minimum_opset: int) -> Prepared:
+    """Return the model with functions inlined, nodes in order and opset at least `minimum_opset`.
+
+    Names, the IR version and stored weights stay as they are.
+
+    Raises
+    ------
+    ModelError
+        If the opset is newer than ONNX Runtime supports or cannot be raised.
+    """
+    _check_opset(loaded)
+    proto = loaded.proto
+    changes: list[str] = []
+    if proto.functions:
+        proto = _inlined(proto, loaded.name)
+        count = len(loaded.proto.functions) - len(proto.functions)
+        changes.append(f"{count} local function{'s' if count != 1 else ''} inlined")
+    sequence = order(proto.graph.node)
+    if len(sequence) < len(proto.graph.node):
+        raise ModelError("the nodes form a cycle", loaded.name)
+    if sequence != sorted(sequence):
+        proto = _with_nodes(proto, [proto.graph.node[i] for i in sequence])
+        changes.append("nodes sorted")
+    before = default_opset(proto)
+    if before < minimum_opset:
+        proto = _raised(proto, minimum_opset, loaded.name)
+        changes.append(f"opset raised from {before} to {minimum_opset}")
+    return Prepared(proto, loaded, tuple(changes))
+
+
+def default_opset(proto: ModelProto) -> int:
+    """Return the opset of the standard operators; 1 where none is declared."""
+    versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
+    return max(versions, default=1)
+
+
+def outline(proto: ModelProto) -> ModelProto:
+    """Return a copy in which the large initializers are plain graph inputs.
+
+    What only needs types and shapes works on this without moving the weights.
+    """
+    light = ModelProto()
+    for field, value in proto.ListFields():
+        if field.name != "graph":
+            _copy_field(light, field.name, value)
+    graph = light.graph
+    for field, value in proto.graph.ListFields():
+        if field.name not in ("initializer", "input"):
+            _copy_field(graph, field.name, value)
+    held = {t.name for t in proto.graph.initializer if is_large(t)}
+    graph.input.extend(value for value in proto.graph.input if value.name not in held)
+    for tensor in proto.graph.initializer:
+        if tensor.name in held:
+            graph.input.append(declared(tensor))
+        else:
+            graph.initializer.append(tensor)
+    return light
+
+
+def is_large(tensor: TensorProto) -> bool:
+    """Say whether a stored tensor is one whose values decide no shape."""
+    count = 1
+    for dim in tensor.dims:
+        count *= dim
+    return count > SMALL or is_external(tensor)
+
+
+def declared(tensor: TensorProto) -> ValueInfoProto:
+    """Return name, type and shape of a stored tensor."""
+    return helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+
+
+def _copy_field(target: object, name: str, value: object) -> None:
+    if isinstance(value, (int, float, str, bytes)):
+        setattr(target, name, value)
+    else:
+        getattr(target, name).extend(value)
+
+
+def _with_nodes(proto: ModelProto, nodes: Sequence[NodeProto]) -> ModelProto:
+    """Return a copy of the model that has these nodes."""
+    kept = [copy.deepcopy(node) for node in nodes]
+    result = ModelProto()
+    result.CopyFrom(proto)
+    del result.graph.node[:]
+    result.graph.node.extend(kept)
+    return result
+
+
+def _inlined(proto: ModelProto, name: str) -> ModelProto:
+    import onnx.inliner
+
+    light = outline(proto)
+    try:
+        done = onnx.inliner.inline_local_functions(light)
+        if done.functions:
+            done = onnx.inliner.inline_local_functions(light, convert_version=True)
+    except Exception as error:  # the C++ side raises whatever it likes
+        raise ModelError(
+            f"local functions cannot be inlined: {error}", name, "inline them at export"
+        ) from error
+    result = _with_nodes(proto, done.graph.node)
+    del result.functions[:], result.opset_import[:]
+    result.functions.extend(done.functions)
+    result.opset_import.extend(done.opset_import)
+    return result
+
+
+def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
+    """Return the model in a newer opset; initializers, inputs and outputs as they were."""
+    from onnx import version_converter
+
+    light = outline(proto)
+    # The converter refuses IR < 3; the IR of its result is not used.
+    light.ir_version = max(light.ir_version, 3)
+    try:
+        done = version_converter.convert_version(light, version)
+    except Exception as error:  # the C++ side raises whatever it likes
+        raise ModelError(
+            f"opset {default_opset(proto)} cannot be raised to {version}: {_reason(error)}",
+            name,
+            f"export the model with opset {version} or newer",
+        ) from error
+    result = _with_nodes(proto, _restored(proto.graph.node, done.graph.node))
+    for entry in result.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = version
+    have = {t.name for t in proto.graph.initializer} | {v.name for v in proto.graph.input}
+    added = [t for t in done.graph.initializer if t.name not in have]
+    result.graph.initializer.extend(added)
+    return result
+
+
+def _restored(before: Sequence[NodeProto], after: Sequence[NodeProto]) -> list[NodeProto]:
+    """Return `after` under the original names, unchanged nodes as the original protos."""
+    original = {name: node for node in before for name in node.output if name}
+    back = _renamed(original, after)
+    nodes: list[NodeProto] = []
+    for node in after:
+        _rename(node, back)
+        old = next((original[name] for name in node.output if name in original), None)
+        if old is not None and _same(old, node):
+            nodes.append(old)
+            continue
+        if old is not None:
+            node.name, node.doc_string = old.name, old.doc_string
+        nodes.append(node)
+    return nodes
+
+
+def _renamed(original: Mapping[str, NodeProto], after: Sequence[NodeProto]) -> dict[str, str]:
+    """Return new name -> old name for the outputs of nodes that the converter replaced.
+
+    A replaced node shows in its readers: they have another name in the same slot.
+    """
+    there = {name for node in after for name in node.output}
+    lost = original.keys() - there
+    back: dict[str, str] = {}
+    for node in after if lost else ():
+        old = next((original[name] for name in node.output if name in original), None)
+        if old is not None and len(old.input) <= len(node.input):
+            pairs = zip(old.input, node.input, strict=False)
+            back |= {new: name for name, new in pairs if name in lost and new in there}
+    return back
+
+
+def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    for field in (node.input, node.output):
+        for i, name in enumerate(field):
+            if name in names:
+                field[i] = names[name]
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            _rename(inner, names)
+
+
+def _same(a: NodeProto, b: NodeProto) -> bool:
+    if (a.op_type, a.domain) != (b.op_type, b.domain):
+        return False
+    if list(a.input) != list(b.input) or list(a.output) != list(b.output):
+        return False
+    one = {x.name: x.SerializeToString(deterministic=True) for x in a.attribute}
+    return one == {x.name: x.SerializeToString(deterministic=True) for x in b.attribute}
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:160] if lines else type(error).__name__
+
+
+def _check_opset(loaded: Loaded) -> None:
+    version, ir = default_opset(loaded.proto), loaded.proto.ir_version
+    if version <= SURE_OPSET and ir <= SURE_IR:
+        return
+    limit = onnx.defs.onnx_opset_version()
+    while limit > SURE_OPSET and not _runs(limit, SURE_IR):
+        limit -= 1
+    if version > limit:
+        raise ModelError(
+            f"opset {version} is newer than the installed onnxruntime and onnx support ({limit})",
+            loaded.name,
+            f"export the model with opset {limit} or older, or update both",
+        )
+    if not _runs(SURE_OPSET, ir):
+        raise ModelError(
+            f"IR version {ir} is newer than the installed onnxruntime supports",
+            loaded.name,
+            "export the model with an older IR version, or update onnxruntime",
+        )
+
+
+def _runs(opset: int, ir: int) -> bool:
+    """Say whether the installed ONNX Runtime accepts models of this opset and IR version."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return True
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", *zip(value))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception:  # its error types are not exported
+        return False
+    return True
