@@ -1,0 +1,1 @@
+"""Cost of converted models against the models they come from."""
