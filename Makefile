@@ -47,8 +47,10 @@ corpus: $(STAMP)  ## convert and verify every foundation model of ../shared
 mutation: $(STAMP)  ## small wrong edits in maps, rules, ops, emit: the tests must notice
 	$(BIN)/python tools/mutate.py --jobs $(JOBS) $(ARGS)
 
-fuzz: $(STAMP)  ## damaged files must give one error, never a traceback
+fuzz: $(STAMP)  ## damaged files must give one error, never a traceback; fresh random cases
 	$(BIN)/python tools/fuzz.py $(ARGS)
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) -m hypothesis; \
+		code=$$?; test $$code -eq 0 -o $$code -eq 5  # 5: no such test
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.rfp $(ARGS)
