@@ -53,8 +53,8 @@ fuzz: $(STAMP)  ## damaged files must give one error, never a traceback; fresh r
 		code=$$?; test $$code -eq 0 -o $$code -eq 5  # 5: no such test
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.rfp $(ARGS)
-	$(BIN)/python -m benchmarks.convert
+	$(BIN)/python -m benchmarks.rfp $(ARGS); code=$$?; \
+		$(BIN)/python -m benchmarks.convert && exit $$code
 
 docs: $(STAMP)  ## rewrite the generated pages
 	$(BIN)/python tools/docs.py $(ARGS)
