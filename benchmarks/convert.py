@@ -29,7 +29,7 @@ WIDTH, LAYERS = 8192, 8
 CONVERT = """
 import sys, time, rfponnx
 source, target, warm_up = sys.argv[1:]
-rfponnx.convert(warm_up).save(warm_up + ".out")
+rfponnx.convert(warm_up).save(warm_up + ".out", force=True)
 def peak():
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024

@@ -27,7 +27,7 @@ LAYERS = (
     "evaluate",
     "api",
 )
-FREE = {"errors"}  # anybody may import it, it imports nobody
+FREE = {"errors", "version"}  # anybody may import them, they import nobody
 HEAVY = ("onnx", "onnxruntime", "onnx_graphsurgeon", "numpy", "matplotlib", "PIL")
 FORBIDDEN = ("torch", "tensorflow", "jax", "zennit", "captum", "cli")
 

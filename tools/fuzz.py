@@ -149,7 +149,7 @@ def attempt(path: Path) -> str:
     from rfponnx.errors import RfpError
 
     try:
-        rfponnx.convert(path).save(path.with_suffix(".out"))
+        rfponnx.convert(path).save(path.with_suffix(".out"), force=True)
     except RfpError as error:
         return type(error).__name__
     return "converted"
