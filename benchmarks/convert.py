@@ -95,7 +95,9 @@ def convert(source: Path, target: Path) -> tuple[float, float]:
     """Convert in a fresh process; return seconds and the growth of peak memory in MB."""
     warm_up = tiny_model(source.parent)
     command = [sys.executable, "-c", CONVERT, str(source), str(target), str(warm_up)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True)
+    out = subprocess.run(command, check=False, capture_output=True, text=True)
+    if out.returncode != 0:
+        raise RuntimeError((out.stderr.strip() or "no word").splitlines()[-1])
     seconds, megabytes = map(float, out.stdout.split())
     return seconds, megabytes
 
@@ -157,12 +159,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", choices=CASES)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(arguments)
-    results = []
+    results, broken = [], 0
     for name, case in CASES.items():
         if args.only not in (None, name):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            result = case(Path(folder))
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                result = case(Path(folder))
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            broken += 1  # the other numbers are still worth having
+            print(f"{name:<28} FAILED: {error}", flush=True)
+            continue
         results.append(result)
         verdict = "ok" if result.passed else "OVER"
         value = f"{result.value:>10.2f} {result.unit:<3}"
@@ -170,7 +177,7 @@ def main(arguments: list[str]) -> int:
     if args.json is not None:
         data = [asdict(r) | {"passed": r.passed} for r in results]
         args.json.write_text(json.dumps(data, indent=2), encoding="utf-8")
-    return 0 if all(r.passed for r in results) else 1
+    return 1 if broken or not all(r.passed for r in results) else 0
 
 
 if __name__ == "__main__":

@@ -147,15 +147,20 @@ def main(arguments: list[str]) -> int:
     if not chosen:
         parser.error(f"no case contains {args.only!r}; there are {[c.name for c in CASES]}")
     print(head(), flush=True)
-    results = []
-    with tempfile.TemporaryDirectory() as folder:
-        for case in chosen:
-            result = measure(case, Path(folder), args.rounds, with_memory=args.memory)
-            results.append(result)
-            print(row(result), flush=True)
+    results, broken = [], 0
+    for case in chosen:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                result = measure(case, Path(folder), args.rounds, with_memory=args.memory)
+        except Exception as error:  # the other cases are still worth measuring
+            broken += 1
+            print(f"{case.name:<15} FAILED: {type(error).__name__}: {error}", flush=True)
+            continue
+        results.append(result)
+        print(row(result), flush=True)
     if args.json is not None:
         args.json.write_text(json.dumps([as_json(r) for r in results], indent=2), encoding="utf-8")
-    return 0 if all(r.passed for r in results) else 1
+    return 1 if broken or not all(r.passed for r in results) else 0
 
 
 if __name__ == "__main__":
