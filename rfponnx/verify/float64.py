@@ -1,0 +1,336 @@
+"""Any ONNX model in double precision, in NumPy.
+
+The evaluator is `onnx.reference` with the kernels of `rfponnx.verify.kernels` in front.  It is
+the judge of the laws (completeness, tangents, adjointness), so that it has to be exact first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    helper,
+    numpy_helper,
+)
+from onnx.reference import ReferenceEvaluator
+
+from rfponnx.errors import InputError, ModelError, Unsupported, nearest
+from rfponnx.verify.kernels import operators
+
+Array = npt.NDArray[Any]
+
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+# integer attributes that name an element type
+_TYPE_ATTRIBUTES = frozenset(
+    {
+        "to",
+        "dtype",
+        "output_datatype",
+        "output_dtype",
+        "softmax_precision",
+        "stash_type",
+        "precision",
+    }
+)
+# operators whose omitted type attribute means float32, whatever their inputs are
+_FLOAT_BY_DEFAULT = {
+    "RandomNormal": "dtype",
+    "RandomUniform": "dtype",
+    "SequenceEmpty": "dtype",
+    "HannWindow": "output_datatype",
+    "HammingWindow": "output_datatype",
+    "BlackmanWindow": "output_datatype",
+    "MelWeightMatrix": "output_datatype",
+}
+
+
+def to_double(proto: ModelProto, folder: Path | None = None) -> ModelProto:
+    """Return a copy of a model in which every float tensor is double.
+
+    Parameters
+    ----------
+    proto
+        The model; its weights may lie in files beside it.
+    folder
+        Where those files are.
+
+    Raises
+    ------
+    ModelError
+        If external data cannot be read.
+    """
+    model = ModelProto()
+    model.CopyFrom(proto)
+    _graph_to_double(model.graph, folder)
+    for function in model.functions:
+        _nodes_to_double(function.node, folder)
+        for value in function.value_info:
+            _type_to_double(value.type)
+    return model
+
+
+def _graph_to_double(graph: GraphProto, folder: Path | None) -> None:
+    for tensor in graph.initializer:
+        _tensor_to_double(tensor, folder)
+    for sparse in graph.sparse_initializer:
+        _tensor_to_double(sparse.values, folder)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        _type_to_double(value.type)
+    _nodes_to_double(graph.node, folder)
+
+
+def _nodes_to_double(nodes: Iterable[NodeProto], folder: Path | None) -> None:
+    for node in nodes:
+        for attribute in node.attribute:
+            _attribute_to_double(node, attribute, folder)
+        _write_default(node)
+
+
+def _attribute_to_double(node: NodeProto, attribute: AttributeProto, folder: Path | None) -> None:
+    if attribute.HasField("t"):
+        _tensor_to_double(attribute.t, folder)
+    if attribute.HasField("sparse_tensor"):
+        _tensor_to_double(attribute.sparse_tensor.values, folder)
+    if attribute.HasField("g"):
+        _graph_to_double(attribute.g, folder)
+    if attribute.HasField("tp"):
+        _type_to_double(attribute.tp)
+    for tensor in attribute.tensors:
+        _tensor_to_double(tensor, folder)
+    for graph in attribute.graphs:
+        _graph_to_double(graph, folder)
+    if attribute.name in _TYPE_ATTRIBUTES and attribute.i in _FLOATS:
+        attribute.i = TensorProto.DOUBLE
+    if node.op_type == "Constant" and not attribute.ref_attr_name:
+        _constant_to_double(attribute)
+
+
+def _constant_to_double(attribute: AttributeProto) -> None:
+    """Spell `value_float(s)`, which is float32 by definition, as a double tensor."""
+    if attribute.name == "value_float":
+        value = np.asarray(attribute.f, np.float64)
+    elif attribute.name == "value_floats":
+        value = np.asarray(attribute.floats, np.float64)
+    else:
+        return
+    attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(value)))
+
+
+def _write_default(node: NodeProto) -> None:
+    names = {a.name for a in node.attribute}
+    if node.op_type == "ConstantOfShape" and "value" not in names:
+        zero = numpy_helper.from_array(np.zeros(1))
+        node.attribute.append(helper.make_attribute("value", zero))
+    name = _FLOAT_BY_DEFAULT.get(node.op_type)
+    if name is not None and name not in names:
+        node.attribute.append(helper.make_attribute(name, TensorProto.DOUBLE))
+
+
+def _tensor_to_double(tensor: TensorProto, folder: Path | None) -> None:
+    external = onnx.external_data_helper.uses_external_data(tensor)
+    if tensor.data_type not in _FLOATS and not external:
+        return
+    name = tensor.name
+    try:
+        value = numpy_helper.to_array(tensor, str(folder or ""))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"cannot read its values: {error}", f"tensor `{name}`") from error
+    if tensor.data_type in _FLOATS:
+        value = value.astype(np.float64)
+    tensor.CopyFrom(numpy_helper.from_array(value, name))
+
+
+def _type_to_double(kind: TypeProto) -> None:
+    if kind.HasField("tensor_type") and kind.tensor_type.elem_type in _FLOATS:
+        kind.tensor_type.elem_type = TensorProto.DOUBLE
+    if kind.HasField("sparse_tensor_type") and kind.sparse_tensor_type.elem_type in _FLOATS:
+        kind.sparse_tensor_type.elem_type = TensorProto.DOUBLE
+    if kind.HasField("sequence_type"):
+        _type_to_double(kind.sequence_type.elem_type)
+    if kind.HasField("optional_type"):
+        _type_to_double(kind.optional_type.elem_type)
+    if kind.HasField("map_type"):
+        _type_to_double(kind.map_type.value_type)
+
+
+class _Evaluator(ReferenceEvaluator):
+    """`onnx.reference` with own kernels, also in functions and bodies, and errors with a place."""
+
+    def __init__(self, proto: Any, **options: Any) -> None:
+        if isinstance(proto, onnx.FunctionProto):
+            # also the bodies that operator schemas define, whose constants are float32
+            copy = onnx.FunctionProto()
+            copy.CopyFrom(proto)
+            _nodes_to_double(copy.node, None)
+            proto = copy
+        options["new_ops"] = list(operators())
+        super().__init__(proto, **options)
+
+    def run(
+        self,
+        output_names: Any,
+        feed_inputs: dict[str, Any],
+        attributes: dict[str, Any] | None = None,
+        *_unused: Any,
+        **_options: Any,
+    ) -> list[Any]:
+        """Evaluate all nodes and return the named tensors, by default the outputs."""
+        results: dict[str, Any] = {"": None, **self.rt_inits_, **feed_inputs}
+        for node in self.rt_nodes_:
+            inputs = [results[name] for name in node.input]
+            options: dict[str, Any] = {}
+            if node.need_context():
+                options["context"] = results
+            if node.has_linked_attribute and attributes:
+                options["linked_attributes"] = attributes
+            values = _outputs(node, inputs, options)
+            results.update(zip(node.output, values, strict=False))
+        names = self.output_names if output_names is None else output_names
+        return [results[name] for name in names]
+
+
+def _outputs(node: Any, inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+    try:
+        return [_widen(value) for value in node.run(*inputs, **options)]
+    except (ModelError, Unsupported) as error:
+        raise error.at(_place(node.onnx_node)) from error
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise Unsupported(
+            f"cannot be evaluated in float64: {type(cause).__name__}: {cause}",
+            _place(node.onnx_node),
+        ) from error
+
+
+def _place(node: NodeProto) -> str:
+    return f"{node.op_type} `{node.name or next(iter(node.output), '')}`"
+
+
+def _widen(value: Any) -> Any:
+    """Undo a float32 that a kernel produced regardless of its inputs."""
+    if isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float16):
+        return value.astype(np.float64)
+    if isinstance(value, list):
+        return [_widen(v) for v in value]
+    return value
+
+
+class Float64:
+    """Evaluates a model in float64.
+
+    Parameters
+    ----------
+    proto
+        Any ONNX model of standard operators and model-local functions.
+    folder
+        Where its external weights are.
+    """
+
+    def __init__(self, proto: ModelProto, folder: Path | None = None) -> None:
+        model = to_double(proto, folder)
+        self._opsets = {item.domain: item.version for item in model.opset_import}
+        self._opsets.setdefault("", max(self._opsets.get("ai.onnx", 0), 1))
+        self._graph = model.graph
+        self._weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self._weights |= {t.values.name: _dense(t) for t in model.graph.sparse_initializer}
+        del model.graph.initializer[:], model.graph.sparse_initializer[:]
+        self._functions = list(model.functions)
+        self._inputs = tuple(i.name for i in model.graph.input)
+        self._maker = {name: i for i, node in enumerate(self._graph.node) for name in node.output}
+        self._cuts: dict[tuple[str, ...], _Evaluator] = {}
+
+    def run(
+        self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """Return the asked tensors of the main graph, by default the graph's outputs.
+
+        Only the nodes they depend on are evaluated.  Float feeds are widened to float64.
+
+        Raises
+        ------
+        InputError
+            If a tensor that is asked for or needed does not exist.
+        Unsupported
+            If a node cannot be evaluated.
+        """
+        names = tuple(o.name for o in self._graph.output) if outputs is None else tuple(outputs)
+        values = {name: _double(feeds[name]) for name in feeds}
+        known = {**self._weights, **values}
+        if names not in self._cuts:
+            self._cuts[names] = self._cut(names, known)
+        evaluator = self._cuts[names]
+        missing = [n for n in evaluator.input_names if n not in known]
+        if missing:
+            raise InputError(f"no value for input `{missing[0]}`")
+        # an overflow or a division by zero is a value here, as it is in ONNX Runtime
+        with np.errstate(all="ignore"):
+            return dict(zip(names, evaluator.run(names, known), strict=True))
+
+    def _cut(self, names: tuple[str, ...], known: Mapping[str, Array]) -> _Evaluator:
+        every = {*self._maker, *self._inputs, *self._weights}
+        for name in names:
+            if name not in every:
+                raise InputError(f"no tensor `{name}`", hint=nearest(name, every))
+        keep, needed = self._ancestors(names)
+        graph = GraphProto(name=self._graph.name or "cut")
+        graph.node.extend(self._graph.node[i] for i in sorted(keep))
+        graph.input.extend(i for i in self._graph.input if i.name in needed)
+        try:
+            return _Evaluator(graph, opsets=self._opsets, functions=self._functions)
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            what = str(error).split("\n", 1)[0]
+            raise Unsupported(f"cannot be evaluated in float64: {what}") from error
+
+    def _ancestors(self, names: Iterable[str]) -> tuple[set[int], set[str]]:
+        keep: set[int] = set()
+        needed: set[str] = set()
+        stack = list(names)
+        while stack:
+            name = stack.pop()
+            if name in needed:
+                continue
+            needed.add(name)
+            index = self._maker.get(name)
+            if index is not None and index not in keep:
+                keep.add(index)
+                stack.extend(_reads(self._graph.node[index]))
+        return keep, needed
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """Return every name a node reads, also from inside its bodies."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, attribute.g):
+            for inner in graph.node:
+                names |= _reads(inner)
+            names |= {o.name for o in graph.output}
+    return names - {""}
+
+
+def _double(value: Any) -> Array:
+    array = np.asarray(value)
+    floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    return array.astype(np.float64) if floating else array
+
+
+def _dense(sparse: onnx.SparseTensorProto) -> Array:
+    values = numpy_helper.to_array(sparse.values)
+    indices = numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    if indices.ndim == 1:
+        dense.ravel()[indices] = values
+    else:
+        dense[tuple(indices.T)] = values
+    return dense
