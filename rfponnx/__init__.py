@@ -1,0 +1,33 @@
+"""Relevance graphs: why an ONNX model says what it says, as a plain ONNX file."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rfponnx.errors import RfpError
+from rfponnx.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from rfponnx.api import convert
+    from rfponnx.methods.convert import Converted
+    from rfponnx.plan.sources import Source
+    from rfponnx.runtime.session import Session
+    from rfponnx.verify.verify import verify
+
+#: Loaded when first asked for: onnx and onnxruntime cost more than a `--help` may take.
+_WHERE = {
+    "convert": "rfponnx.api",
+    "Converted": "rfponnx.methods.convert",
+    "Session": "rfponnx.runtime.session",
+    "Source": "rfponnx.plan.sources",
+    "verify": "rfponnx.verify.verify",
+}
+
+__all__ = ["Converted", "RfpError", "Session", "Source", "__version__", "convert", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -1,0 +1,86 @@
+"""The outputs of a converted graph: streams gathered along one source axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rfponnx.emit.forward import Forward, total
+from rfponnx.graph.builder import Builder
+from rfponnx.maps.base import whole
+from rfponnx.plan.explained import Explained
+from rfponnx.plan.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An output to declare: its name, element type and shape (a name is a free dimension).
+
+    `tensor` is the explained tensor where the output is a relevance.
+    """
+
+    name: str
+    dtype: int
+    shape: tuple[int | str | None, ...]
+    tensor: str = ""
+
+
+def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:
+    """Write ``<output>_relevance`` [S+1, *E] (and ``<output>_explained``) for what is explained."""
+    results: list[Result] = []
+    for one in plan.explained:
+        dtype, shape = b.graph.dtype(one.tensor), b.graph.shape(one.tensor)
+        assert dtype is not None and shape is not None
+        if not one.own_output:
+            name = b.name(f"{one.output}_explained")
+            results.append(Result(b.identity_as(one.tensor, name), dtype, shape))
+        rows = _rows(plan, b, walked, one, dtype)
+        count: int | str = f"{one.output}_sources" if plan.masks else len(plan.sources) + 1
+        if plan.options.readout == "predicted" and shape:
+            rows = _predicted(b, one, rows, len(shape))
+            shape = tuple(d for i, d in enumerate(shape) if i != one.class_axis)
+        name = b.name(f"{one.output}_relevance")
+        results.append(Result(b.identity_as(rows, name), dtype, (count, *shape), one.tensor))
+    return tuple(results)
+
+
+def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -> str:
+    """Return the streams in the order of the sources, and bias, as ``[S+1, *E]``."""
+    streams = walked.streams[one.tensor]
+    front = b.ints([0])
+    rows: dict[int, str] = {}
+    blocks: list[str] = []
+    for group, value in streams.items():
+        if not group.stacked:
+            rows[group.members[0]] = b.op("Unsqueeze", whole(b, value).name, front)
+        elif list(group.members) == list(range(len(plan.sources))):
+            blocks.append(value.name)
+        else:
+            for place, member in enumerate(group.members):
+                rows[member] = b.slice(value.name, [0], [place], [place + 1])
+    if not blocks:
+        absent = [i for i in range(len(plan.sources)) if i not in rows]
+        for index in absent:
+            rows[index] = _zeros(b, one.tensor, dtype)
+        blocks = [rows[i] for i in sorted(rows)]
+    if plan.carries_bias:
+        bias = walked.bias.get(one.tensor)
+        last = b.op("Unsqueeze", bias.name, front) if bias else _zeros(b, one.tensor, dtype)
+    else:
+        left = b.op("Sub", one.tensor, total(b, list(streams.values())))
+        last = b.op("Unsqueeze", left, front)
+    return b.op("Concat", *blocks, last, axis=0)
+
+
+def _zeros(b: Builder, like: str, dtype: int) -> str:
+    return b.op("Expand", b.floats(0.0, dtype), b.shape(like, lead=(1,)))
+
+
+def _predicted(b: Builder, one: Explained, rows: str, rank: int) -> str:
+    """Return the rows of the winning class only; its axis goes."""
+    winner = b.op("ArgMax", one.tensor, axis=one.class_axis, keepdims=1)
+    lead = b.op("Unsqueeze", winner, b.ints([0]))
+    sources = b.slice(b.op("Shape", rows), [0], [0], [1])
+    index = b.op("Expand", lead, b.op("Concat", sources, b.ints([1] * rank), axis=0))
+    axis = one.class_axis + 1
+    picked = b.op("GatherElements", rows, index, axis=axis)
+    return b.op("Squeeze", picked, b.ints([axis]))

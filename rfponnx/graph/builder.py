@@ -1,0 +1,166 @@
+"""A builder that appends nodes to a graph which it never changes.
+
+Equal nodes are written once (hash-consing): whoever asks for the same operator on the same
+inputs with the same attributes gets the tensor that is there already.  So no caller needs a
+cache, and a mask that ten maps need is one node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from rfponnx.graph.graph import Graph
+
+INT64 = TensorProto.INT64
+BOOL = TensorProto.BOOL
+
+
+class Builder:
+    """Collect the nodes and constants of an overlay.
+
+    Parameters
+    ----------
+    graph
+        The primal graph: its names are taken, its shape facts are used.
+    prefix
+        Every new name starts with ``<prefix>/``.
+    """
+
+    def __init__(self, graph: Graph, prefix: str = "rfp") -> None:
+        self.graph = graph
+        self.prefix = prefix
+        self.nodes: list[NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._taken: dict[str, int] = dict.fromkeys(graph.tensors(), 1)
+        self._place = ""
+
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """Name what is built inside after `place` (a node, a source)."""
+        before, self._place = self._place, place.strip("/")
+        yield
+        self._place = before
+
+    def name(self, wish: str) -> str:
+        """Return `wish`, or `wish_2`, `wish_3`, ... where that name is taken."""
+        count = self._taken[wish] = self._taken.get(wish, 0) + 1
+        return wish if count == 1 else self.name(f"{wish}_{count}")
+
+    def ops(self, kind: str, *inputs: str, outputs: int = 1, **attrs: Any) -> tuple[str, ...]:
+        """Return the output tensors of one node (``ai.onnx`` operator `kind`)."""
+        given = {k: v for k, v in attrs.items() if v is not None}
+        key = (kind, inputs, outputs, tuple(sorted((k, _frozen(v)) for k, v in given.items())))
+        if key not in self._known:
+            stem = "/".join(part for part in (self.prefix, self._place, kind) if part)
+            names = tuple(self.name(stem) for _ in range(outputs))
+            self.nodes.append(helper.make_node(kind, inputs, names, name=names[0], **given))
+            self._known[key] = names
+        return self._known[key]
+
+    def op(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        """Return the only output tensor of one node."""
+        return self.ops(kind, *inputs, **attrs)[0]
+
+    def constant(self, array: np.ndarray[Any, Any]) -> str:
+        """Return the name of a constant with this value, stored once."""
+        array = np.asarray(array)
+        key = ("constant", array.tobytes(), array.dtype.str, array.shape)
+        if key not in self._known:
+            name = self.name(f"{self.prefix}/constant")
+            tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+            if self.graph.ir_version < 4:  # there an initializer would have to be an input
+                node = helper.make_node("Constant", [], [name], name=name, value=tensor)
+                self.nodes.append(node)
+            else:
+                self.initializers.append(tensor)
+            self._known[key] = (name,)
+        return self._known[key][0]
+
+    def floats(self, value: float | np.ndarray[Any, Any], dtype: int) -> str:
+        """Return a float constant of an ONNX element type (``TensorProto.FLOAT``, ...)."""
+        return self.constant(np.asarray(value).astype(helper.tensor_dtype_to_np_dtype(dtype)))
+
+    def ints(self, values: Sequence[int] | int) -> str:
+        """Return an int64 constant, a vector or a scalar."""
+        return self.constant(np.asarray(values, dtype=np.int64))
+
+    def shape(self, tensor: str, *, lead: Sequence[int] = ()) -> str:
+        """Return `lead` and the shape of a primal tensor: a constant where all is known."""
+        known = self.sizes(tensor)
+        if known is not None:
+            return self.ints([*lead, *known])
+        shape = self.op("Shape", tensor)
+        return self.op("Concat", self.ints(lead), shape, axis=0) if lead else shape
+
+    def sizes(self, tensor: str) -> tuple[int, ...] | None:
+        """Return the dimensions of a primal tensor, if all of them are known."""
+        shape = self.graph.shape(tensor)
+        if shape is None:
+            return None
+        known = tuple(d for d in shape if isinstance(d, int))
+        return known if len(known) == len(shape) else None
+
+    def dim(self, tensor: str, axis: int) -> str:
+        """Return one dimension of a primal tensor as an int64 vector of length 1."""
+        shape = self.graph.shape(tensor)
+        size = shape[axis] if shape is not None else None
+        if isinstance(size, int):
+            return self.ints([size])
+        return self.op("Gather", self.op("Shape", tensor), self.ints([axis]), axis=0)
+
+    def count(self, tensor: str, *, lead: Sequence[int] = ()) -> str:
+        """Return `lead` and the number of elements of a primal tensor, an int64 vector."""
+        known = self.sizes(tensor)
+        if known is not None:
+            return self.ints([*lead, math.prod(known)])
+        size = self.op("Reshape", self.op("Size", tensor), self.ints([1]))
+        return self.op("Concat", self.ints(lead), size, axis=0) if lead else size
+
+    def reduce(self, kind: str, tensor: str, axes: Sequence[int], *, keepdims: bool = True) -> str:
+        """Return a reduction; where its axes go depends on the opset."""
+        keep = int(keepdims)
+        if kind == "ReduceSum" or self.graph.opset >= 18:
+            return self.op(kind, tensor, self.ints(list(axes)), keepdims=keep)
+        return self.op(kind, tensor, axes=list(axes), keepdims=keep)
+
+    def slice(
+        self, tensor: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]
+    ) -> str:
+        """Return ``tensor[starts:ends]`` along `axes`."""
+        return self.op("Slice", tensor, self.ints(starts), self.ints(ends), self.ints(axes))
+
+    def identity_as(self, tensor: str, name: str) -> str:
+        """Give `tensor` a second, exact name through an Identity node."""
+        label = self.name(f"{self.prefix}/{name}")
+        self.nodes.append(helper.make_node("Identity", [tensor], [name], name=label))
+        return name
+
+
+def model_with(primal: onnx.ModelProto, builder: Builder) -> onnx.ModelProto:
+    """Return a model whose graph is the primal's with the builder's nodes appended.
+
+    Shares nothing with `primal`, which stays as it is.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(primal)
+    model.graph.node.extend(builder.nodes)
+    model.graph.initializer.extend(builder.initializers)
+    return model
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return (value.tobytes(), value.shape, value.dtype.str)
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(v) for v in value)
+    if isinstance(value, onnx.TensorProto):
+        return value.SerializeToString()
+    return value

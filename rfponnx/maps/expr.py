@@ -1,0 +1,248 @@
+"""Small frozen expressions over primal tensors: gains, masks, offsets, derived weights.
+
+An expression says what a gain *is*; how it is spelled in ONNX is decided here, in one table
+(`LOWERED`), and each distinct expression is written once, because the builder hash-conses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from rfponnx.graph.builder import Builder
+
+# Powers of two keep the product exact, so a HardSigmoid with such a slope is a step: 0 at and
+# below the threshold, 1 above it.  It stays in the runtime's blocked layout (no copies).
+STEP = {TensorProto.FLOAT: 2.0**126, TensorProto.FLOAT16: 2.0**14, TensorProto.BFLOAT16: 2.0**126}
+BELOW = {TensorProto.FLOAT: 2.0**100, TensorProto.BFLOAT16: 2.0**100}
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """An operator applied to expressions; a leaf is a tensor or a number.
+
+    Attributes
+    ----------
+    kind
+        ``"tensor"``, ``"number"``, ``"array"``, ``"ints"``, a name in `LOWERED`, or an ONNX op.
+    args
+        The operands.
+    attrs
+        Attributes of the op, or the content of a leaf.
+    """
+
+    kind: str
+    args: tuple[Expr, ...] = ()
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+    def __add__(self, other: Expr | float) -> Expr:
+        return call("Add", self, other)
+
+    def __sub__(self, other: Expr | float) -> Expr:
+        return call("Sub", self, other)
+
+    def __mul__(self, other: Expr | float) -> Expr:
+        return call("Mul", self, other)
+
+    def __truediv__(self, other: Expr | float) -> Expr:
+        return call("Div", self, other)
+
+    def __radd__(self, other: float) -> Expr:
+        return call("Add", other, self)
+
+    def __rsub__(self, other: float) -> Expr:
+        return call("Sub", other, self)
+
+    def __rmul__(self, other: float) -> Expr:
+        return call("Mul", other, self)
+
+    def __rtruediv__(self, other: float) -> Expr:
+        return call("Div", other, self)
+
+    def __neg__(self) -> Expr:
+        return call("Neg", self)
+
+    def __gt__(self, other: Expr | float) -> Expr:
+        return call("greater", self, other)
+
+    def __lt__(self, other: Expr | float) -> Expr:
+        return call("less", self, other)
+
+    def __str__(self) -> str:
+        return _text(self)
+
+    @property
+    def tensors(self) -> frozenset[str]:
+        """The primal tensors that the expression reads."""
+        if self.kind == "tensor":
+            return frozenset({self.attrs[0][1]})
+        return frozenset().union(*(a.tensors for a in self.args))
+
+    def emit(self, b: Builder, dtype: int) -> str:
+        """Write the expression; numbers get the ONNX element type `dtype`."""
+        content = dict(self.attrs)
+        if self.kind == "tensor":
+            return str(content["name"])
+        if self.kind == "number":
+            return b.floats(content["value"], dtype)
+        if self.kind == "array":
+            values = np.frombuffer(content["values"], np.float64).reshape(content["shape"])
+            return b.floats(values, dtype)
+        if self.kind == "ints":
+            return b.ints(list(content["values"]))
+        if self.kind == "shape":
+            return b.shape(str(content["of"]))
+        if self.kind in LOWERED:
+            return LOWERED[self.kind](b, dtype, *self.args)
+        inputs = [a.emit(b, dtype) for a in self.args]
+        which = content.pop("output", 0)
+        return b.ops(self.kind, *inputs, outputs=which + 1, **content)[which]
+
+
+def tensor(name: str) -> Expr:
+    """A primal tensor."""
+    return Expr("tensor", attrs=(("name", name),))
+
+
+def number(value: float) -> Expr:
+    """A scalar."""
+    return Expr("number", attrs=(("value", float(value)),))
+
+
+def array(values: np.ndarray[Any, Any]) -> Expr:
+    """A small constant array."""
+    data = np.ascontiguousarray(values, dtype=np.float64)
+    return Expr("array", attrs=(("values", data.tobytes()), ("shape", data.shape)))
+
+
+def ints(values: Sequence[int]) -> Expr:
+    """An int64 vector: axes, a shape."""
+    return Expr("ints", attrs=(("values", tuple(int(v) for v in values)),))
+
+
+def shape(of: str) -> Expr:
+    """The shape of a primal tensor."""
+    return Expr("shape", attrs=(("of", of),))
+
+
+def call(kind: str, *args: Expr | float, **attrs: Any) -> Expr:
+    """An operator applied to expressions and numbers."""
+    operands = tuple(a if isinstance(a, Expr) else number(a) for a in args)
+    return Expr(kind, operands, tuple(sorted(attrs.items())))
+
+
+def function(kind: str) -> Callable[..., Expr]:
+    """Return the constructor of a one-operator expression: ``tanh = function("Tanh")``."""
+    return lambda *args, **attrs: call(kind, *args, **attrs)
+
+
+tanh, exp, log, sqrt = function("Tanh"), function("Exp"), function("Log"), function("Sqrt")
+absolute, erf, sigmoid = function("Abs"), function("Erf"), function("Sigmoid")
+reciprocal, power, sin, cos = (function(k) for k in ("Reciprocal", "Pow", "Sin", "Cos"))
+minimum, maximum, sign = function("Min"), function("Max"), function("Sign")
+step = function("step")  # 1 where x > 0, else 0
+below = function("below")  # 1 where x < number, else 0
+equal = function("equal")  # 1 where a == b, else 0
+not_less = function("not_less")  # 1 where a >= b, else 0
+choose = function("choose")  # a where mask (0 or 1) > 0, else b
+quotient = function("quotient")  # a / b, and a third number where b == 0
+mean = function("mean")  # mean over axes, kept
+total = function("total")  # sum over axes, kept
+
+
+def applied(kind: str, *args: Expr, **attrs: Any) -> Expr:
+    """An ONNX operator on expressions, attributes as in the node (lists become tuples)."""
+    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in attrs.items()}
+    return call(kind, *args, **frozen)
+
+
+def per_channel(values: Expr, rank: int) -> Expr:
+    """Align a vector over the channels (axis 1) with a tensor of `rank` axes."""
+    if rank <= 2:
+        return values
+    return call("Unsqueeze", values, ints(range(1, rank - 1)))
+
+
+def _step(b: Builder, dtype: int, x: Expr) -> str:
+    value = x.emit(b, dtype)
+    if dtype in STEP:
+        return b.op("HardSigmoid", value, alpha=STEP[dtype], beta=0.0)
+    return b.op("Cast", b.op("Greater", value, b.floats(0.0, dtype)), to=dtype)
+
+
+def _below(b: Builder, dtype: int, x: Expr, bound: Expr) -> str:
+    limit = float(bound.attrs[0][1])
+    slope = BELOW.get(dtype)
+    if slope is None or abs(limit) * slope > float(np.finfo(np.float32).max):
+        return _compare("Less", b, dtype, x, bound)
+    return b.op("HardSigmoid", x.emit(b, dtype), alpha=-slope, beta=limit * slope)
+
+
+def _compare(kind: str, b: Builder, dtype: int, x: Expr, y: Expr) -> str:
+    return b.op("Cast", b.op(kind, x.emit(b, dtype), y.emit(b, dtype)), to=dtype)
+
+
+def _greater(b: Builder, dtype: int, x: Expr, y: Expr) -> str:
+    return _step(b, dtype, x) if y == number(0) else _compare("Greater", b, dtype, x, y)
+
+
+def _choose(b: Builder, dtype: int, mask: Expr, x: Expr, y: Expr) -> str:
+    condition = b.op("Greater", mask.emit(b, dtype), b.floats(0.5, dtype))
+    return b.op("Where", condition, x.emit(b, dtype), y.emit(b, dtype))
+
+
+def _quotient(b: Builder, dtype: int, x: Expr, y: Expr, at_zero: Expr) -> str:
+    divisor = y.emit(b, dtype)
+    zero = b.op("Equal", divisor, b.floats(0.0, dtype))
+    safe = b.op("Where", zero, b.floats(1.0, dtype), divisor)
+    value = b.op("Div", x.emit(b, dtype), safe)
+    return b.op("Where", zero, at_zero.emit(b, dtype), value)
+
+
+def _reduction(kind: str) -> Callable[..., str]:
+    def lower(b: Builder, dtype: int, x: Expr, axes: Expr) -> str:
+        return b.reduce(kind, x.emit(b, dtype), list(axes.attrs[0][1]))
+
+    return lower
+
+
+#: How an expression is spelled in ONNX, where it is not simply an operator.
+LOWERED: dict[str, Callable[..., str]] = {
+    "step": _step,
+    "below": _below,
+    "greater": _greater,
+    "less": lambda b, dtype, x, y: _compare("Less", b, dtype, x, y),
+    "equal": lambda b, dtype, x, y: _compare("Equal", b, dtype, x, y),
+    "not_less": lambda b, dtype, x, y: _compare("GreaterOrEqual", b, dtype, x, y),
+    "choose": _choose,
+    "quotient": _quotient,
+    "mean": _reduction("ReduceMean"),
+    "total": _reduction("ReduceSum"),
+}
+
+_INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "greater": ">", "less": "<", "equal": "=="}
+
+
+def _text(e: Expr) -> str:
+    content = dict(e.attrs)
+    if e.kind in ("tensor", "shape"):
+        return str(content.get("name", content.get("of")))
+    if e.kind == "number":
+        return f"{content['value']:g}"
+    if e.kind == "array":
+        return f"array{list(content['shape'])}"
+    if e.kind == "ints":
+        return str(list(content["values"]))
+    if e.kind in _INFIX:
+        return f"({f' {_INFIX[e.kind]} '.join(map(_text, e.args))})"
+    inside = [*map(_text, e.args), *(f"{k}={v}" for k, v in e.attrs)]
+    return f"{e.kind.lower()}({', '.join(inside)})"
+
+
+def element_type(dtype: int) -> str:
+    """Return the field's name of an ONNX element type (``float32``)."""
+    return str(helper.tensor_dtype_to_np_dtype(dtype))

@@ -1,0 +1,116 @@
+"""Maps that sum or average over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rfponnx.graph.builder import Builder
+from rfponnx.maps.base import Map, Value, batched, behind_stack
+from rfponnx.maps.expr import Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Map):
+    """Sum over some axes of D; kept as length 1, or dropped."""
+
+    axes: tuple[int, ...]
+    keepdims: bool
+    x: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        axes = behind_stack(r, self.axes)
+        return Value(b.reduce("ReduceSum", r.name, axes, keepdims=self.keepdims), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return spread_back(b, m, self.axes, self.x, keepdims=self.keepdims)
+
+
+@dataclass(frozen=True, slots=True)
+class Average(Map):
+    """Mean over some axes of D; kept as length 1, or dropped."""
+
+    axes: tuple[int, ...]
+    keepdims: bool
+    x: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        axes = behind_stack(r, self.axes)
+        return Value(b.reduce("ReduceMean", r.name, axes, keepdims=self.keepdims), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        share = Value(b.op("Div", m.name, _members(b, self.x, self.axes)), m.stack)
+        return spread_back(b, share, self.axes, self.x, keepdims=self.keepdims)
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalAverage(Map):
+    """Mean over all spatial axes, as the node that stays in the runtime's blocked layout."""
+
+    x: str
+    y: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        return batched(b, r, self.y, lambda v: b.op("GlobalAveragePool", v), self.x)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        rank = len(b.graph.shape(self.x) or ())
+        return Average(tuple(range(2, rank)), True, self.x).pull(b, m)
+
+
+@dataclass(frozen=True, slots=True)
+class Centre(Map):
+    """``x - mean(x)`` over some axes: symmetric, so it is its own transpose."""
+
+    axes: tuple[int, ...]
+
+    def push(self, b: Builder, r: Value) -> Value:
+        mean = b.reduce("ReduceMean", r.name, behind_stack(r, self.axes))
+        return Value(b.op("Sub", r.name, mean), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return self.push(b, m)
+
+
+@dataclass(frozen=True, slots=True)
+class MinusProjection(Map):
+    """``g (x - mean over axes of (p x))``, the tangent of a softmax (g = p = y, sum for mean)."""
+
+    weight: Expr
+    axis: int
+    x: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        p, axes = self._weight(b), behind_stack(r, (self.axis,))
+        common = b.reduce("ReduceSum", b.op("Mul", r.name, p), axes)
+        return Value(b.op("Mul", b.op("Sub", r.name, common), p), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return self.push(b, m)
+
+    def _weight(self, b: Builder) -> str:
+        dtype = b.graph.dtype(self.x)
+        assert dtype is not None
+        return self.weight.emit(b, dtype)
+
+
+def spread_back(
+    b: Builder, m: Value, axes: Sequence[int], x: str, *, keepdims: bool
+) -> Value:
+    """Repeat a value along reduced axes, back to the shape of x."""
+    name = m.name if keepdims else b.op("Unsqueeze", m.name, b.ints(behind_stack(m, axes)))
+    return Value(b.op("Expand", name, b.shape(x, lead=(1,) if m.stack else ())), m.stack)
+
+
+def _members(b: Builder, x: str, axes: Sequence[int]) -> str:
+    """Return how many entries of x one mean takes, as a float scalar of its type."""
+    dtype = b.graph.dtype(x)
+    assert dtype is not None
+    sizes = [(b.graph.shape(x) or ())[a] for a in axes]
+    if all(isinstance(s, int) for s in sizes):
+        count = 1
+        for s in sizes:
+            count *= int(s or 0)
+        return b.floats(float(count), dtype)
+    dims = b.op("Gather", b.shape(x), b.ints(list(axes)), axis=0)
+    return b.op("Cast", b.reduce("ReduceProd", dims, [0], keepdims=False), to=dtype)

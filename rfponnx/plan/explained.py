@@ -1,0 +1,106 @@
+"""Which tensors are explained: outputs, or what their last nodes were applied to (DESIGN 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rfponnx.errors import OptionError, nearest
+from rfponnx.graph.graph import Graph, Node
+
+#: Nodes at the end of a model that only turn scores into probabilities or decisions.
+ENDINGS = frozenset(
+    {"Softmax", "LogSoftmax", "Hardmax", "Sigmoid", "ArgMax", "Cast"}
+    | {"QuantizeLinear", "DequantizeLinear"}
+)
+MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"})
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A tensor whose sources are asked for.
+
+    Attributes
+    ----------
+    tensor
+        The explained tensor, shape ``[*E]``.
+    output
+        The name that the results are called after: ``<output>_relevance``.
+    through
+        The nodes looked through on the way from the output, first one last.
+    class_axis
+        The axis of the classes; all others but the batch are positions.
+    own_output
+        Whether the tensor is itself an output of the model.
+    """
+
+    tensor: str
+    output: str
+    through: tuple[str, ...]
+    class_axis: int
+    own_output: bool
+
+
+def explained(graph: Graph, asked: tuple[str, ...], class_axis: int | None) -> list[Explained]:
+    """Return what to explain: exactly `asked`, else every float output, looked through.
+
+    An integer output counts only where there is no float one.  A tensor that several outputs
+    lead to is explained once, under its own name where it is an output, else the first's.
+
+    Raises
+    ------
+    OptionError
+        An unknown tensor, one without floats, a class axis that does not exist.
+    """
+    if asked:
+        return [_asked(graph, name, class_axis) for name in dict.fromkeys(asked)]
+    floats = [o for o in graph.outputs if graph.is_float(o)]
+    found: dict[str, Explained] = {}
+    for output in floats or graph.outputs:
+        one = _look_through(graph, output, class_axis)
+        if one.tensor not in found and graph.is_float(one.tensor):
+            found[one.tensor] = one
+    return list(found.values())
+
+
+def _asked(graph: Graph, name: str, class_axis: int | None) -> Explained:
+    if name not in graph.tensors():
+        raise OptionError(f"no tensor `{name}`", "--explain", nearest(name, graph.tensors()))
+    if not graph.is_float(name):
+        raise OptionError(f"`{name}` does not hold floats", "--explain", "explain a float tensor")
+    axis = _class_axis(graph, name, class_axis, None)
+    return Explained(name, name, (), axis, name in graph.outputs)
+
+
+def _look_through(graph: Graph, output: str, class_axis: int | None) -> Explained:
+    """Walk back over decisions, and over the moves that lie between two of them."""
+    tensor, at, axis = output, output, None
+    through: list[str] = []
+    moves: list[str] = []
+    while (node := graph.producer(at)) is not None and node.op in MOVES | ENDINGS:
+        if node.domain not in ("", "ai.onnx"):
+            break
+        at = node.inputs[0]
+        moves.append(node.label)
+        if node.op in ENDINGS:
+            through, moves, tensor = [*through, *moves], [], at
+            axis = _decision_axis(graph, node, axis)
+    own = tensor in graph.outputs
+    axis = _class_axis(graph, tensor, class_axis, axis)
+    return Explained(tensor, tensor if own else output, tuple(through), axis, own)
+
+
+def _decision_axis(graph: Graph, node: Node, axis: int | None) -> int | None:
+    """Return the axis that a decision is taken over; a cast or a sigmoid has none."""
+    if node.op not in ("Softmax", "LogSoftmax", "Hardmax", "ArgMax"):
+        return axis
+    return int(node.attr("axis", 0 if node.op == "ArgMax" else -1))
+
+
+def _class_axis(graph: Graph, tensor: str, wish: int | None, found: int | None) -> int:
+    rank = graph.rank(tensor)
+    if rank is None:
+        return 1 if wish is None else wish
+    axis = wish if wish is not None else found if found is not None else min(1, rank - 1)
+    if rank and not -rank <= axis < rank:
+        raise OptionError(f"`{tensor}` has {rank} axes, not axis {axis}", "--class-axis")
+    return axis % rank if rank else 0

@@ -1,0 +1,232 @@
+"""The plan: every decision of a conversion, made before a node is written (DESIGN 1.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rfponnx.errors import OptionError, RfpError, Unsupported, nearest
+from rfponnx.graph.graph import Graph, Node
+from rfponnx.ops.op import At, Linearisation
+from rfponnx.ops.registry import Registry
+from rfponnx.plan.explained import Explained, explained
+from rfponnx.plan.options import Options
+from rfponnx.plan.sources import Masks, Source, by_tensor, check, check_tensor, leaves_rest
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sources that travel together: one value with no stack axis, or one with all of them.
+
+    Attributes
+    ----------
+    members
+        Indices into the sources, in order; empty for masks whose number is known at run time.
+    tensors
+        Where the group's streams begin.
+    stacked
+        Whether its value has the stack axis.
+    """
+
+    members: tuple[int, ...]
+    tensors: frozenset[str]
+    stacked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node output on the way from the sources to what is explained."""
+
+    node: Node
+    y: str
+    linearisation: Linearisation
+    groups: tuple[Group, ...]  # alive at y
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the emitter will write.
+
+    Attributes
+    ----------
+    sources
+        In the order of the source axis; empty with run-time `masks`.
+    steps
+        In the order of the file; a step's terms come before it.
+    explained, unreached
+        What gets a relevance; the outputs that no source reaches.
+    """
+
+    graph: Graph
+    options: Options
+    sources: tuple[Source, ...]
+    masks: Masks | None
+    groups: tuple[Group, ...]
+    steps: tuple[Step, ...]
+    explained: tuple[Explained, ...]
+    unreached: tuple[str, ...]
+    carried: frozenset[str]
+    notes: tuple[str, ...]
+
+    @property
+    def carries_bias(self) -> bool:
+        """Whether bias travels as a stream of its own."""
+        return self.options.bias != "separate"
+
+
+def make_plan(
+    graph: Graph,
+    options: Options,
+    sources: Sequence[Source],
+    masks: Masks | None = None,
+    notes: Sequence[str] = (),
+) -> Plan:
+    """Decide everything.
+
+    Raises
+    ------
+    OptionError
+        A source or an explained tensor does not fit the model; no source reaches any output.
+    Unsupported
+        A node on the way has no linearisation: its name and operator are given.
+    """
+    checked = check(sources, graph)
+    if masks is not None:
+        check_tensor(masks.tensor, graph)
+    starts = _starts(checked, masks)
+    flow = Flow(graph, options, starts)
+    targets = explained(graph, options.explain, options.class_axis)
+    reached = tuple(e for e in targets if e.tensor in flow.carried)
+    if not reached:
+        names = ", ".join(e.tensor for e in targets) or ", ".join(graph.outputs)
+        raise OptionError(f"no source reaches {names}", hint="name other sources with --source")
+    needed = flow.needed([e.tensor for e in reached])
+    groups = _groups(checked, masks, options.layout)
+    steps = tuple(_alive(flow.order(needed), groups))
+    unreached = tuple(e.output for e in targets if e not in reached)
+    return Plan(
+        graph, options, checked, masks, groups, steps, reached, unreached,
+        frozenset(flow.carried), tuple(notes),
+    )  # fmt: skip
+
+
+class Flow:
+    """What the sources reach, and how each node on the way is linearised."""
+
+    def __init__(self, graph: Graph, options: Options, starts: Mapping[str, bool]) -> None:
+        self.graph, self.options, self.starts = graph, options, starts
+        self.registry = Registry()
+        self.carried: set[str] = set()
+        self.found: dict[str, tuple[Node, Linearisation | RfpError]] = {}
+        self.made: dict[str, Linearisation] = {}
+        self._touched: set[int] = set()
+        for tensor in starts:
+            self._carry(tensor)
+        for node in graph.nodes:
+            if node.index in self._touched:
+                for y in filter(graph.is_float, node.outputs):
+                    self._visit(node, y)
+
+    def _carry(self, tensor: str) -> None:
+        self.carried.add(tensor)
+        self._touched.update(node.index for node in self.graph.consumers(tensor))
+
+    def _visit(self, node: Node, y: str) -> None:
+        try:
+            made = self.linearise(node, y)
+        except Unsupported as error:
+            self.found[y] = (node, error)
+            self._carry(y)
+            return
+        self.found[y] = (node, made)
+        self.made[y] = made
+        if any(term.x in self.carried for term in made.terms):
+            self._carry(y)
+
+    def linearise(self, node: Node, y: str) -> Linearisation:
+        """Return the linearisation of one output of a node."""
+        op = self.registry.find(node.domain, node.op, self.graph.opset)
+        if op is None:
+            raise unsupported(node, self.registry)
+        bearing = node.inputs if op.inputs is None else [
+            node.inputs[i] for i in op.inputs if i < len(node.inputs)
+        ]  # fmt: skip
+        carried = {i for i in bearing if i in self.carried and self.graph.is_float(i)}
+        if not carried:
+            return Linearisation()
+        numbers = self.options.of_node(node.label)
+        return op.by(At(self.graph, node, y, carried, numbers, self.made))
+
+    def needed(self, targets: Sequence[str]) -> set[str]:
+        """Return the carried tensors that the targets are computed from through terms."""
+        found: set[str] = set()
+        queue = list(targets)
+        while queue:
+            y = queue.pop()
+            if y in found:
+                continue
+            found.add(y)
+            if self.starts.get(y) or y not in self.found:
+                continue  # all of it belongs to sources, or it is an input
+            node, made = self.found[y]
+            if isinstance(made, RfpError):
+                raise made
+            queue += [t.x for t in made.terms if t.x in self.carried]
+        return found
+
+    def order(self, needed: set[str]) -> list[tuple[Node, str, Linearisation]]:
+        """Return the steps in the order of the file."""
+        steps = []
+        for y, (node, made) in self.found.items():
+            live = y in self.carried and y in needed and not self.starts.get(y)
+            if live and isinstance(made, Linearisation):
+                steps.append((node, y, made))
+        return steps
+
+
+def unsupported(node: Node, registry: Registry) -> Unsupported:
+    """Return the error for an operator that has no row in the op table."""
+    name = f"{node.domain}:{node.op}" if node.domain else node.op
+    hint = nearest(node.op, registry.names()) if not node.domain else ""
+    return Unsupported(
+        f"{name} has no linearisation", f"node `{node.label}`",
+        hint or "see `rfponnx ops`; explain a tensor before it with --explain",
+    )  # fmt: skip
+
+
+def _starts(sources: Sequence[Source], masks: Masks | None) -> dict[str, bool]:
+    """Return the tensors where streams begin, and whether a source owns all of each."""
+    if masks is not None:
+        return {masks.tensor: False}
+    return {
+        tensor: any(not p.cuts and not p.masked for _, p in pieces)
+        for tensor, pieces in by_tensor(sources).items()
+    }
+
+
+def _groups(sources: Sequence[Source], masks: Masks | None, layout: str) -> tuple[Group, ...]:
+    if masks is not None:
+        return (Group((), frozenset({masks.tensor}), True),)
+    tensors = [frozenset(p.tensor for p in s.pieces) for s in sources]
+    if layout != "stacked":
+        return tuple(Group((i,), t, False) for i, t in enumerate(tensors))
+    together: dict[frozenset[str], list[int]] = {}
+    for index, where in enumerate(tensors):
+        together.setdefault(where, []).append(index)
+    return tuple(Group(tuple(m), where, True) for where, m in together.items())
+
+
+def _alive(
+    order: Sequence[tuple[Node, str, Linearisation]], groups: Sequence[Group]
+) -> Iterator[Step]:
+    alive = {tensor: {g for g in groups if tensor in g.tensors} for g in groups for tensor in g.tensors}
+    for node, y, made in order:
+        here = set().union(*(alive.get(t.x, set()) for t in made.terms)) | alive.get(y, set())
+        alive[y] = here
+        yield Step(node, y, made, tuple(g for g in groups if g in here))
+
+
+def uncovered(plan: Plan, tensor: str) -> bool:
+    """Tell whether a source tensor may hold entries that nobody owns."""
+    pieces = by_tensor(plan.sources).get(tensor)
+    return pieces is None or leaves_rest([p for _, p in pieces], plan.graph)

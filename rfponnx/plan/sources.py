@@ -1,0 +1,295 @@
+"""Sources: which entries of which tensors belong to whom (DESIGN 3, [RFP] Def. 1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rfponnx.errors import OptionError, nearest
+from rfponnx.graph.graph import Graph
+
+BIAS = "bias"
+Slice = tuple[int | None, int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of one tensor: slices of its leading axes, or a mask given at run time.
+
+    Attributes
+    ----------
+    tensor
+        A float tensor of the graph.
+    slices
+        One ``(start, stop, step)`` per leading axis; none: the whole tensor.
+    masked
+        Whether a graph input ``<source>_mask`` with floats in 0..1 says which entries count.
+    """
+
+    tensor: str
+    slices: tuple[Slice, ...] = ()
+    masked: bool = False
+
+    @property
+    def cuts(self) -> tuple[tuple[int, Slice], ...]:
+        """The axes that are really cut, with their slices."""
+        return tuple((a, s) for a, s in enumerate(self.slices) if s != (None, None, None))
+
+    def __str__(self) -> str:
+        inside = ",".join(_text(s) for s in self.slices)
+        return f"{self.tensor}[{inside}]" if inside else self.tensor + "@mask" * self.masked
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named data source: the entries of all its pieces."""
+
+    name: str
+    pieces: tuple[Piece, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}={'+'.join(map(str, self.pieces))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Sources whose number is known at run time only: the input ``<tensor>_masks`` [S, ...]."""
+
+    tensor: str
+
+
+def parse_slices(text: str) -> tuple[Slice, ...]:
+    """Read ``":,0:10"``; an index ``3`` is the slice ``3:4``."""
+    found: list[Slice] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d+)?\s*(:)?\s*(-?\d+)?\s*(?::\s*(-?\d+)?)?\s*", part)
+        if not match or not part.strip():
+            raise OptionError(f"`[{text}]` is not a list of slices", hint="write [:,0:10]")
+        start, colon, stop, step = match.groups()
+        first, last = (None if v is None else int(v) for v in (start, stop))
+        if colon is None and first is not None:
+            found.append((first, first + 1 or None, None))
+        else:
+            found.append((first, last, None if step is None else int(step)))
+    return tuple(found)
+
+
+def parse(text: str, graph: Graph) -> Source:
+    """Read ``NAME=PIECE[+PIECE...]``, PIECE = ``TENSOR``, ``TENSOR[slices]``, ``TENSOR@mask``.
+
+    Raises
+    ------
+    OptionError
+        No ``=``, no such tensor, no slices, something left over.
+    """
+    name, equals, rest = text.partition("=")
+    name = name.strip()
+    if not equals or not name or not rest.strip():
+        raise OptionError(f"`{text}` is not NAME=TENSOR", "--source")
+    try:
+        return Source(name, tuple(_pieces(rest.strip(), graph)))
+    except OptionError as error:
+        raise error.at(f"--source {text}") from None
+
+
+def _pieces(text: str, graph: Graph) -> Iterable[Piece]:
+    names = sorted(graph.tensors(), key=len, reverse=True)
+    while text:
+        tensor, text = _tensor(text, names, graph)
+        slices: tuple[Slice, ...] = ()
+        masked = text.startswith("@mask")
+        if masked:
+            text = text.removeprefix("@mask")
+        elif text.startswith("["):
+            inside, closed, text = text[1:].partition("]")
+            if not closed:
+                raise OptionError("a `[` is not closed")
+            slices = parse_slices(inside)
+        yield Piece(tensor, slices, masked)
+        text = text.strip()
+        if text and not text.startswith("+"):
+            raise OptionError(f"`{text}` is left over", hint="join pieces with +")
+        if text == "+":
+            raise OptionError("nothing stands behind the last +")
+        text = text[1:].strip()
+
+
+def _tensor(text: str, names: Sequence[str], graph: Graph) -> tuple[str, str]:
+    """Return the longest tensor name that `text` starts with, and what follows."""
+    if text[0] in "'\"":
+        name, closed, rest = text[1:].partition(text[0])
+        if closed and name in names:
+            return name, rest.strip()
+        text = name
+    else:
+        for name in names:
+            rest = text[len(name) :].lstrip()
+            if name and text.startswith(name) and (not rest or rest[0] in "+[@"):
+                return name, rest
+    wish = re.split(r"[\[@+]", text, maxsplit=1)[0].strip()
+    raise OptionError(
+        f"no tensor `{wish}` in {graph.prepared.loaded.name}",
+        hint=nearest(wish, names) or f"inputs are: {', '.join(graph.inputs)}",
+    )
+
+
+def default_sources(graph: Graph) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """Return every float input, and for an integer input the first float tensor made from it."""
+    sources, notes = [], []
+    for name in graph.inputs:
+        tensor: str | None = name
+        if not graph.is_float(name):
+            tensor = first_float(graph, name)
+            if tensor is None:
+                continue
+            notes.append(f"`{name}` holds integers: its source is `{tensor}`, made from it")
+        sources.append(Source(name, (Piece(tensor),)))
+    return tuple(sources), tuple(notes)
+
+
+def first_float(graph: Graph, name: str) -> str | None:
+    """Return the first float tensor computed from an integer tensor (by Cast, Gather, ...)."""
+    seen, queue = {name}, [name]
+    while queue:
+        for node in graph.consumers(queue.pop(0)):
+            if node.op in ("Shape", "Size"):
+                continue
+            for out in filter(None, node.outputs):
+                if graph.is_float(out):
+                    return out
+                if out not in seen:
+                    seen.add(out)
+                    queue.append(out)
+    return None
+
+
+def check(sources: Sequence[Source], graph: Graph) -> tuple[Source, ...]:
+    """Refuse what cannot be a source; return the sources with slices of known extent.
+
+    Raises
+    ------
+    OptionError
+        A name used twice or reserved, a tensor that is no float tensor or a weight, an empty
+        or out-of-range slice, too many axes, entries that two sources own.
+    """
+    names = [s.name for s in sources]
+    for name in names:
+        if names.count(name) > 1 or name == BIAS:
+            why = "is the name of the last row" if name == BIAS else "is given twice"
+            raise OptionError(f"the source name `{name}` {why}", "--source", "choose another")
+    for source in sources:
+        for piece in source.pieces:
+            try:
+                _check_piece(piece, graph)
+            except OptionError as error:
+                raise error.at(f"--source {source}") from None
+    _check_overlap(sources, graph)
+    return tuple(sources)
+
+
+def check_tensor(tensor: str, graph: Graph) -> None:
+    """Refuse a tensor whose entries cannot belong to a source."""
+    if tensor not in graph.tensors():
+        hint = nearest(tensor, graph.tensors())
+        raise OptionError(f"no tensor `{tensor}` in {graph.prepared.loaded.name}", hint=hint)
+    if graph.is_constant(tensor):
+        raise OptionError(f"`{tensor}` is a weight, not data", hint="name an input")
+    if not graph.is_float(tensor):
+        made = first_float(graph, tensor)
+        hint = f"use `{made}`, the float tensor made from it" if made else "use a float tensor"
+        raise OptionError(f"`{tensor}` does not hold floats and carries no relevance", hint=hint)
+
+
+def _check_piece(piece: Piece, graph: Graph) -> None:
+    check_tensor(piece.tensor, graph)
+    shape = graph.shape(piece.tensor)
+    if shape is None:
+        if piece.slices:
+            raise OptionError(f"the rank of `{piece.tensor}` is not known, so it has no slices")
+        return
+    if len(piece.slices) > len(shape):
+        raise OptionError(f"`{piece.tensor}` has {len(shape)} axes", hint="give fewer slices")
+    for axis, cut in piece.cuts:
+        size = shape[axis]
+        if cut[2] == 0:
+            raise OptionError(f"the slice {_text(cut)} has step 0")
+        if isinstance(size, int):
+            _check_range(cut, axis, size)
+
+
+def _check_range(cut: Slice, axis: int, size: int) -> None:
+    ends = [v for v in cut[:2] if v is not None]
+    if any(v > size or v < -size for v in ends):
+        raise OptionError(f"the slice {_text(cut)} is out of range: axis {axis} has size {size}")
+    if not len(range(*slice(*cut).indices(size))):
+        raise OptionError(f"the slice {_text(cut)} of axis {axis} (size {size}) is empty")
+
+
+def _check_overlap(sources: Sequence[Source], graph: Graph) -> None:
+    owned: dict[str, list[tuple[str, Piece]]] = {}
+    for source in sources:
+        for piece in source.pieces:
+            for name, other in owned.get(piece.tensor, []):
+                if not (piece.masked or other.masked) and _meet(piece, other, graph):
+                    raise OptionError(
+                        f"`{other}` of `{name}` and `{piece}` of `{source.name}` overlap",
+                        "--source", "give every entry to one source",
+                    )  # fmt: skip
+            owned.setdefault(piece.tensor, []).append((source.name, piece))
+
+
+def _meet(a: Piece, b: Piece, graph: Graph) -> bool:
+    """Tell whether two pieces share entries; where a size is unknown, at a large one."""
+    shape = graph.shape(a.tensor) or ()
+    for axis in range(max(len(a.slices), len(b.slices))):
+        size = shape[axis]
+        length = size if isinstance(size, int) else 4096
+        if not np.any(mask_of(a, axis, length) & mask_of(b, axis, length)):
+            return False
+    return True
+
+
+def mask_of(piece: Piece, axis: int, size: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which positions along an axis a piece takes."""
+    mask = np.zeros(size, bool)
+    cut = piece.slices[axis] if axis < len(piece.slices) else (None, None, None)
+    mask[slice(*cut)] = True
+    return mask
+
+
+def leaves_rest(pieces: Sequence[Piece], graph: Graph) -> bool:
+    """Tell whether entries of a tensor may be left that none of its pieces owns.
+
+    Sound in one direction: False only where the pieces are known to cover everything.
+    """
+    if any(not p.cuts and not p.masked for p in pieces):
+        return False
+    axes = {axis for p in pieces for axis, _ in p.cuts}
+    shape = graph.shape(pieces[0].tensor) or ()
+    if any(p.masked for p in pieces) or len(axes) != 1:
+        return True
+    axis = axes.pop()
+    size = shape[axis]
+    if not isinstance(size, int):
+        return True
+    covered = np.any([mask_of(p, axis, size) for p in pieces], axis=0)
+    return not bool(covered.all())
+
+
+def by_tensor(sources: Sequence[Source]) -> Mapping[str, list[tuple[int, Piece]]]:
+    """Return the pieces on each tensor with the index of their source."""
+    found: dict[str, list[tuple[int, Piece]]] = {}
+    for index, source in enumerate(sources):
+        for piece in source.pieces:
+            found.setdefault(piece.tensor, []).append((index, piece))
+    return found
+
+
+
+
+def _text(cut: Slice) -> str:
+    start, stop, step = ("" if v is None else str(v) for v in cut)
+    return f"{start}:{stop}" + (f":{step}" if step else "")
