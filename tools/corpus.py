@@ -27,6 +27,7 @@ from typing import Any
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 Options = dict[str, Any]
+REPEATED = ("release", "explain", "linearisation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +81,23 @@ def write(name: str, folder: Path) -> Path:
 def parse_options(text: str) -> Options:
     """Turn command-line options into keywords of `rfponnx.convert`.
 
-    `--key value` gives `key="value"`, a repeated key a list, a key alone True; `--source N=P`
-    goes into the dictionary `sources`.
+    `--key value` gives `key="value"`; what the program takes repeatedly becomes a tuple, and
+    `--source NAME=PIECE` and `--set KEY=VALUE` become dictionaries.
     """
     options: Options = {}
     words = shlex.split(text)
     while words:
         key = words.pop(0).removeprefix("--").replace("-", "_")
-        value: Any = words.pop(0) if words and not words[0].startswith("--") else True
-        if isinstance(value, str) and value.lstrip("-").isdigit():
-            value = int(value)
+        value = words.pop(0) if words else ""
+        name, _, rest = value.partition("=")
         if key == "source":
-            source, _, piece = str(value).partition("=")
-            options.setdefault("sources", {})[source] = piece
-        elif key in options:
-            before = options[key]
-            options[key] = [*before, value] if isinstance(before, list) else [before, value]
+            options.setdefault("sources", {})[name] = rest
+        elif key == "set":
+            options.setdefault("set", {})[name] = float(rest)
+        elif key in REPEATED:
+            options[key] = (*options.get(key, ()), value)
         else:
-            options[key] = value
+            options[key] = int(value) if value.lstrip("-").isdigit() else value
     return options
 
 
