@@ -16,7 +16,14 @@ import numpy as np
 import onnx
 from onnx.reference.op_run import OpRun
 
-from rfponnx.verify import kernels_conv, kernels_norm, kernels_pool
+from rfponnx.verify import (
+    kernels_conv,
+    kernels_index,
+    kernels_math,
+    kernels_norm,
+    kernels_pool,
+    kernels_resize,
+)
 
 Kernel = Callable[..., Any]
 
@@ -43,6 +50,37 @@ KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
         ("", "Softmax"): kernels_norm.softmax,
         ("", "LogSoftmax"): kernels_norm.log_softmax,
         ("", "Hardmax"): kernels_norm.hardmax,
+        ("", "Add"): kernels_math.add,
+        ("", "Sub"): kernels_math.subtract,
+        ("", "Mul"): kernels_math.multiply,
+        ("", "Div"): kernels_math.divide,
+        ("", "Pow"): kernels_math.power,
+        ("", "Erf"): kernels_math.erf,
+        ("", "Sigmoid"): kernels_math.sigmoid,
+        ("", "Softplus"): kernels_math.softplus,
+        ("", "Gelu"): kernels_math.gelu,
+        ("", "Swish"): kernels_math.swish,
+        ("", "Mish"): kernels_math.mish,
+        ("", "HardSigmoid"): kernels_math.hard_sigmoid,
+        ("", "HardSwish"): kernels_math.hard_swish,
+        ("", "Elu"): kernels_math.elu,
+        ("", "Selu"): kernels_math.selu,
+        ("", "Celu"): kernels_math.celu,
+        ("", "PRelu"): kernels_math.prelu,
+        ("", "DequantizeLinear"): kernels_math.dequantize,
+        ("", "DynamicQuantizeLinear"): kernels_math.dynamic_quantize,
+        ("", "GatherElements"): kernels_index.gather_elements,
+        ("", "Scatter"): kernels_index.scatter_elements,
+        ("", "ScatterElements"): kernels_index.scatter_elements,
+        ("", "ScatterND"): kernels_index.scatter_nd,
+        ("", "CumSum"): kernels_index.cum_sum,
+        ("", "Pad"): kernels_index.pad,
+        ("", "Upsample"): kernels_resize.upsample,
+        ("", "Resize"): kernels_resize.resize,
+        ("", "GridSample"): kernels_resize.grid_sample,
+        ("com.microsoft", "Gelu"): kernels_math.gelu,
+        ("com.microsoft", "FastGelu"): kernels_math.fast_gelu,
+        ("com.microsoft", "QuickGelu"): kernels_math.quick_gelu,
     }
 )
 
@@ -54,8 +92,9 @@ class Own(OpRun):
         self.kernel = KERNELS[node.domain, node.op_type]
         version = run_params["opsets"][node.domain]
         # the schema of the opset in use, since defaults differ between versions
-        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-        self.since = schema.since_version
+        known = onnx.defs.has(node.op_type, version, node.domain)
+        schema = onnx.defs.get_schema(node.op_type, version, node.domain) if known else None
+        self.since = schema.since_version if schema else version
         super().__init__(node, run_params, schema)
 
     def _run(self, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:

@@ -57,7 +57,7 @@ class Window:
         return padded[..., *crop]
 
     def taps(self) -> Iterator[tuple[Any, ...]]:
-        """Yield, per kernel position in row-major order, the slices of the padded input it reads."""
+        """Yield the slices of the padded input that each kernel position reads, row-major."""
         for tap in product(*map(range, self.kernel)):
             starts = [t * d for t, d in zip(tap, self.dilations, strict=True)]
             reads = [
