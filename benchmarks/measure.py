@@ -41,12 +41,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of one run; CPU time counts all threads of the process."""
+    """Seconds of one run; CPU time counts all threads of the process.
+
+    Minimum and median over the rounds, and the CPU time of every round.
+    """
 
     cpu: float
     cpu_median: float
     wall: float
     wall_median: float
+    rounds: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,8 @@ def _clock(run: Callable[[], object]) -> tuple[float, float]:
 
 def _summary(values: Sequence[tuple[float, float]]) -> Timing:
     cpu, wall = zip(*values, strict=True)
-    return Timing(min(cpu), statistics.median(cpu), min(wall), statistics.median(wall))
+    medians = statistics.median(cpu), statistics.median(wall)
+    return Timing(min(cpu), medians[0], min(wall), medians[1], cpu)
 
 
 def resident() -> float:
