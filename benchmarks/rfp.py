@@ -128,7 +128,7 @@ def paired(times: Mapping[str, Timing]) -> float:
     """Return the median over the rounds of rfp / (plain + extra), CPU time."""
     base = [t.rounds for name, t in times.items() if name != "rfp"]
     rounds = zip(times["rfp"].rounds, *base, strict=True)
-    return statistics.median(rfp / sum(others) for rfp, *others in rounds)
+    return float(statistics.median(rfp / sum(others) for rfp, *others in rounds))
 
 
 def head() -> str:
