@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rfponnx.emit.split import divided
+from rfponnx.emit.start import rest_of, start_of
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Value, add, push, whole
 from rfponnx.maps.rearrange import Embed, concatenated
 from rfponnx.ops.op import Linearisation
-from rfponnx.emit.split import divided
-from rfponnx.emit.start import rest_of, start_of
 from rfponnx.plan.plan import Group, Plan, Step, uncovered
 
 
@@ -104,9 +104,7 @@ class Forward:
             return Value(b.op("Sub", step.y, self._pushed(made, values).name))
         found: list[Value] = []
         if made.offset is not None:
-            dtype = b.graph.dtype(step.y)
-            assert dtype is not None
-            emitted = made.offset.emit(b, dtype)
+            emitted = made.offset.emit(b, b.dtype(step.y))
             found.append(Value(b.op("Expand", emitted, b.shape(step.y))))
         if split and made.affine:
             constants = [t for t in made.terms if b.graph.is_constant(t.x)]
@@ -124,5 +122,3 @@ def total(b: Builder, values: Sequence[Value]) -> str:
     for other in flat[1:]:
         name = b.op("Add", name, other)
     return name
-
-

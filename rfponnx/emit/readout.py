@@ -28,8 +28,7 @@ def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:
     """Write ``<output>_relevance`` [S+1, *E] (and ``<output>_explained``) for what is explained."""
     results: list[Result] = []
     for one in plan.explained:
-        dtype, shape = b.graph.dtype(one.tensor), b.graph.shape(one.tensor)
-        assert dtype is not None and shape is not None
+        dtype, shape = b.dtype(one.tensor), b.dims(one.tensor)
         if not one.own_output:
             name = b.name(f"{one.output}_explained")
             results.append(Result(b.identity_as(one.tensor, name), dtype, shape))

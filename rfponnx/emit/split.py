@@ -20,9 +20,7 @@ def divided(
     parts
         Each group's own part of the node's linear output.
     """
-    dtype = b.graph.dtype(y)
-    assert dtype is not None
-    small = b.floats(eps, dtype)
+    small = b.floats(eps, b.dtype(y))
     dense = {group: whole(b, value) for group, value in parts.items()}
     weights = {g: b.op("Add", b.op("Abs", v.name), small) for g, v in dense.items()}
     sums = [

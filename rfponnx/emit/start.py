@@ -1,4 +1,4 @@
-"""Where streams begin: ``x^s = x`` on the entries that source s owns, 0 elsewhere ([RFP] Def. 1)."""
+"""Where streams begin: ``x^s = x`` on the entries of source s, 0 elsewhere ([RFP] Def. 1)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def start_of(b: Builder, plan: Plan, group: Group, tensor: str) -> Value:
 
 def rest_of(b: Builder, plan: Plan, tensor: str) -> str:
     """Return a mask of the entries of a tensor that nobody owns (floats, 1 = free)."""
-    dtype = _dtype(b, tensor)
+    dtype = b.dtype(tensor)
     one = b.floats(1.0, dtype)
     if plan.masks is not None:
         taken = b.reduce("ReduceSum", masks_input(plan.masks.tensor), [0], keepdims=False)
@@ -72,7 +72,7 @@ def _window(b: Builder, pieces: list[Piece]) -> Window | None:
     if len(pieces) != 1 or pieces[0].masked or len(pieces[0].cuts) != 1:
         return None
     axis, cut = pieces[0].cuts[0]
-    size = (b.graph.shape(pieces[0].tensor) or ())[axis]
+    size = b.dims(pieces[0].tensor)[axis]
     if not isinstance(size, int) or axis == 0:
         return None
     taken = range(*slice(*cut).indices(size))
@@ -81,7 +81,7 @@ def _window(b: Builder, pieces: list[Piece]) -> Window | None:
 
 def _mask(b: Builder, piece: Piece) -> str:
     """Return a mask of a piece that broadcasts to its tensor: 1 on its entries."""
-    rank = b.graph.rank(piece.tensor) or 0
+    rank = len(b.dims(piece.tensor))
     name = ""
     for axis, cut in piece.cuts:
         one = _axis_mask(b, piece, axis, cut, rank)
@@ -90,7 +90,7 @@ def _mask(b: Builder, piece: Piece) -> str:
 
 
 def _axis_mask(b: Builder, piece: Piece, axis: int, cut: Slice, rank: int) -> str:
-    dtype, size = _dtype(b, piece.tensor), (b.graph.shape(piece.tensor) or ())[axis]
+    dtype, size = b.dtype(piece.tensor), b.dims(piece.tensor)[axis]
     behind = [1] * (rank - 1 - axis)
     if isinstance(size, int):
         return b.floats(mask_of(piece, axis, size).astype(np.float64).reshape(-1, *behind), dtype)
@@ -109,11 +109,3 @@ def _axis_mask(b: Builder, piece: Piece, axis: int, cut: Slice, rank: int) -> st
     zeros = b.op("Expand", b.floats(0.0, dtype), length)
     mask = b.op("ScatterElements", zeros, taken, ones, axis=0)
     return b.op("Reshape", mask, b.ints([-1, *behind])) if behind else mask
-
-
-def _dtype(b: Builder, tensor: str) -> int:
-    dtype = b.graph.dtype(tensor)
-    assert dtype is not None, tensor
-    return dtype
-
-

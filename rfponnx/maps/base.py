@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from rfponnx.errors import ModelError
 from rfponnx.graph.builder import Builder
 
 
@@ -153,13 +154,12 @@ def whole(b: Builder, r: Value) -> Value:
     if r.window is None:
         return r
     w = r.window
-    rank, size = b.graph.rank(w.of), b.graph.shape(w.of)
-    if rank is None or size is None or not isinstance(size[w.axis], int):
-        raise AssertionError(f"a window needs a known size of axis {w.axis} of {w.of}")
-    end = int(size[w.axis] or 0) - w.stop
-    lead = int(r.stack)
+    size = b.dims(w.of)[w.axis]
+    if not isinstance(size, int):
+        raise ModelError(f"the size of axis {w.axis} has to be known", f"tensor `{w.of}`")
+    rank, lead = len(b.dims(w.of)), int(r.stack)
     pads = [0] * (2 * (rank + lead))
-    pads[lead + w.axis], pads[rank + 2 * lead + w.axis] = w.start, end
+    pads[lead + w.axis], pads[rank + 2 * lead + w.axis] = w.start, size - w.stop
     return Value(b.op("Pad", r.name, b.ints(pads)) if any(pads) else r.name, r.stack)
 
 

@@ -110,7 +110,9 @@ def plan_for(
             raise OptionError("--source and --source-masks exclude each other")
         return make_plan(graph, options, (), Masks(masks))
     if sources:
-        specs = [f"{k}={v}" for k, v in sources.items()] if isinstance(sources, Mapping) else sources
+        specs = (
+            [f"{k}={v}" for k, v in sources.items()] if isinstance(sources, Mapping) else sources
+        )
         return make_plan(graph, options, tuple(parse(s, graph) for s in specs))
     found, notes = default_sources(graph)
     if not found:

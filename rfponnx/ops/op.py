@@ -177,8 +177,7 @@ class At:
 
     def refuse(self, why: str) -> Unsupported:
         """Return the error that names this node."""
-        hint = f"--release '{self.node.label}=none' cannot help; cut the model before this node"
-        return Unsupported(f"{self.node.op}: {why}", f"node `{self.node.label}`", hint)
+        return refused(self.node, f"{self.node.op}: {why}")
 
     # ---- the four ways to declare -------------------------------------------------------
 
@@ -206,6 +205,12 @@ class At:
     def vy(self) -> Expr:
         """The output, as an expression."""
         return tensor(self.y)
+
+
+def refused(node: Node, why: str) -> Unsupported:
+    """Return the error for a node that has no linearisation, with the way around it."""
+    hint = f"--release '{node.label}=left' counts its result as bias"
+    return Unsupported(why, f"node `{node.label}`", hint)
 
 
 def passed(at: At) -> Linearisation:
@@ -249,6 +254,8 @@ class Op:
     inputs: tuple[int, ...] | None = field(default=None)
 
 
-def ops(group: str, by: Callable[[At], Linearisation], equation: str, *names: str) -> tuple[Op, ...]:
+def ops(
+    group: str, by: Callable[[At], Linearisation], equation: str, *names: str
+) -> tuple[Op, ...]:
     """Return rows for operators that share one linearisation."""
     return tuple(Op(name, group, by, equation) for name in names)

@@ -12,7 +12,9 @@ ENDINGS = frozenset(
     {"Softmax", "LogSoftmax", "Hardmax", "Sigmoid", "ArgMax", "Cast"}
     | {"QuantizeLinear", "DequantizeLinear"}
 )
-MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"})
+MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rfponnx.errors import OptionError, RfpError, Unsupported, nearest
+from rfponnx.errors import OptionError, RfpError, Unsupported
 from rfponnx.graph.graph import Graph, Node
-from rfponnx.ops.op import At, Linearisation
+from rfponnx.ops.op import At, Linearisation, Op, refused
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.options import Options
@@ -145,17 +145,25 @@ class Flow:
 
     def linearise(self, node: Node, y: str) -> Linearisation:
         """Return the linearisation of one output of a node."""
-        op = self.registry.find(node.domain, node.op, self.graph.opset)
-        if op is None:
-            raise unsupported(node, self.registry)
-        bearing = node.inputs if op.inputs is None else [
-            node.inputs[i] for i in op.inputs if i < len(node.inputs)
-        ]  # fmt: skip
-        carried = {i for i in bearing if i in self.carried and self.graph.is_float(i)}
-        if not carried:
-            return Linearisation()
         numbers = self.options.of_node(node.label)
-        return op.by(At(self.graph, node, y, carried, numbers, self.made))
+        op = self.registry.find(node.domain, node.op, self.graph.opset)
+        carried = self._bearing(node, op)
+        if op is not None and not carried:
+            return Linearisation()
+        try:
+            if op is None:
+                raise refused(node, f"{_full_name(node)} has no linearisation")
+            return op.by(At(self.graph, node, y, carried, numbers, self.made))
+        except Unsupported:
+            if numbers.release in ("left", "right"):
+                return Linearisation(note="released: all of it counts as bias")
+            raise
+
+    def _bearing(self, node: Node, op: Op | None) -> set[str]:
+        """Return the float inputs that a source reaches and the op follows."""
+        places = range(len(node.inputs)) if op is None or op.inputs is None else op.inputs
+        names = (node.inputs[i] for i in places if i < len(node.inputs))
+        return {n for n in names if n in self.carried and self.graph.is_float(n)}
 
     def needed(self, targets: Sequence[str]) -> set[str]:
         """Return the carried tensors that the targets are computed from through terms."""
@@ -168,7 +176,7 @@ class Flow:
             found.add(y)
             if self.starts.get(y) or y not in self.found:
                 continue  # all of it belongs to sources, or it is an input
-            node, made = self.found[y]
+            _, made = self.found[y]
             if isinstance(made, RfpError):
                 raise made
             queue += [t.x for t in made.terms if t.x in self.carried]
@@ -184,14 +192,8 @@ class Flow:
         return steps
 
 
-def unsupported(node: Node, registry: Registry) -> Unsupported:
-    """Return the error for an operator that has no row in the op table."""
-    name = f"{node.domain}:{node.op}" if node.domain else node.op
-    hint = nearest(node.op, registry.names()) if not node.domain else ""
-    return Unsupported(
-        f"{name} has no linearisation", f"node `{node.label}`",
-        hint or "see `rfponnx ops`; explain a tensor before it with --explain",
-    )  # fmt: skip
+def _full_name(node: Node) -> str:
+    return f"{node.domain}:{node.op}" if node.domain else node.op
 
 
 def _starts(sources: Sequence[Source], masks: Masks | None) -> dict[str, bool]:
@@ -219,7 +221,9 @@ def _groups(sources: Sequence[Source], masks: Masks | None, layout: str) -> tupl
 def _alive(
     order: Sequence[tuple[Node, str, Linearisation]], groups: Sequence[Group]
 ) -> Iterator[Step]:
-    alive = {tensor: {g for g in groups if tensor in g.tensors} for g in groups for tensor in g.tensors}
+    alive = {
+        tensor: {g for g in groups if tensor in g.tensors} for g in groups for tensor in g.tensors
+    }
     for node, y, made in order:
         here = set().union(*(alive.get(t.x, set()) for t in made.terms)) | alive.get(y, set())
         alive[y] = here

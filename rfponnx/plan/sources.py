@@ -140,30 +140,42 @@ def default_sources(graph: Graph) -> tuple[tuple[Source, ...], tuple[str, ...]]:
     """Return every float input, and for an integer input the first float tensor made from it."""
     sources, notes = [], []
     for name in graph.inputs:
-        tensor: str | None = name
-        if not graph.is_float(name):
-            tensor = first_float(graph, name)
-            if tensor is None:
-                continue
+        tensor = name if graph.is_float(name) else first_float(graph, name)
+        if tensor is None:
+            continue
+        if tensor != name:
             notes.append(f"`{name}` holds integers: its source is `{tensor}`, made from it")
         sources.append(Source(name, (Piece(tensor),)))
     return tuple(sources), tuple(notes)
 
 
 def first_float(graph: Graph, name: str) -> str | None:
-    """Return the first float tensor computed from an integer tensor (by Cast, Gather, ...)."""
-    seen, queue = {name}, [name]
+    """Return the first float tensor made from an integer one (by Cast, Gather, ...).
+
+    One that only steers a comparison leads nowhere; one from which floats lead to an output is
+    preferred.
+    """
+    made = [t for t in _downstream(graph, name, floats=False) if graph.is_float(t)]
+    ends = set(graph.outputs)
+    leading = (t for t in made if not ends.isdisjoint({t, *_downstream(graph, t, floats=True)}))
+    return next(leading, made[0] if made else None)
+
+
+def _downstream(graph: Graph, name: str, *, floats: bool) -> list[str]:
+    """Return what is computed from a tensor, nearest first.
+
+    With `floats`, through float tensors only; else through all others, up to the first floats.
+    """
+    seen, queue, found = {name}, [name], []
     while queue:
         for node in graph.consumers(queue.pop(0)):
+            outs = [o for o in node.outputs if o and o not in seen]
             if node.op in ("Shape", "Size"):
                 continue
-            for out in filter(None, node.outputs):
-                if graph.is_float(out):
-                    return out
-                if out not in seen:
-                    seen.add(out)
-                    queue.append(out)
-    return None
+            seen.update(outs)
+            found += outs
+            queue += [o for o in outs if graph.is_float(o) == floats]
+    return found
 
 
 def check(sources: Sequence[Source], graph: Graph) -> tuple[Source, ...]:
@@ -224,7 +236,7 @@ def _check_range(cut: Slice, axis: int, size: int) -> None:
     ends = [v for v in cut[:2] if v is not None]
     if any(v > size or v < -size for v in ends):
         raise OptionError(f"the slice {_text(cut)} is out of range: axis {axis} has size {size}")
-    if not len(range(*slice(*cut).indices(size))):
+    if not range(*slice(*cut).indices(size)):
         raise OptionError(f"the slice {_text(cut)} of axis {axis} (size {size}) is empty")
 
 
@@ -286,8 +298,6 @@ def by_tensor(sources: Sequence[Source]) -> Mapping[str, list[tuple[int, Piece]]
         for piece in source.pieces:
             found.setdefault(piece.tensor, []).append((index, piece))
     return found
-
-
 
 
 def _text(cut: Slice) -> str:
