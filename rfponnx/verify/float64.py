@@ -7,6 +7,7 @@ the judge of the laws (completeness, tangents, adjointness), so that it has to b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def _graph_to_double(graph: GraphProto, folder: Path | None) -> None:
 
 def _nodes_to_double(nodes: Iterable[NodeProto], folder: Path | None) -> None:
     for node in nodes:
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
         for attribute in node.attribute:
             _attribute_to_double(node, attribute, folder)
         _write_default(node)
@@ -175,6 +177,8 @@ class _Evaluator(ReferenceEvaluator):
             _nodes_to_double(copy.node, None)
             proto = copy
         options["new_ops"] = list(operators())
+        # tensors whose values are given although a node makes them
+        self.frozen: frozenset[str] = frozenset()
         super().__init__(proto, **options)
 
     def run(
@@ -188,16 +192,23 @@ class _Evaluator(ReferenceEvaluator):
         """Evaluate all nodes and return the named tensors, by default the outputs."""
         results: dict[str, Any] = {"": None, **self.rt_inits_, **feed_inputs}
         for node in self.rt_nodes_:
-            inputs = [results[name] for name in node.input]
+            inputs = [_find(results, name, node) for name in node.input]
             options: dict[str, Any] = {}
             if node.need_context():
                 options["context"] = results
             if node.has_linked_attribute and attributes:
                 options["linked_attributes"] = attributes
             values = _outputs(node, inputs, options)
-            results.update(zip(node.output, values, strict=False))
+            found = zip(node.output, values, strict=False)
+            results.update((name, value) for name, value in found if name not in self.frozen)
         names = self.output_names if output_names is None else output_names
         return [results[name] for name in names]
+
+
+def _find(results: Mapping[str, Any], name: str, node: Any) -> Any:
+    if name not in results:
+        raise ModelError(f"reads `{name}`, which nothing has made", _place(node.onnx_node))
+    return results[name]
 
 
 def _outputs(node: Any, inputs: list[Any], options: dict[str, Any]) -> list[Any]:
@@ -247,65 +258,81 @@ class Float64:
         del model.graph.initializer[:], model.graph.sparse_initializer[:]
         self._functions = list(model.functions)
         self._inputs = tuple(i.name for i in model.graph.input)
-        self._maker = {name: i for i, node in enumerate(self._graph.node) for name in node.output}
-        self._cuts: dict[tuple[str, ...], _Evaluator] = {}
+        makers = ((i, name) for i, node in enumerate(self._graph.node) for name in node.output)
+        self._maker = {name: i for i, name in makers if name}
+        self._cuts: dict[tuple[tuple[str, ...], frozenset[str]], _Evaluator] = {}
 
     def run(
-        self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None
+        self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None
     ) -> dict[str, Array]:
         """Return the asked tensors of the main graph, by default the graph's outputs.
 
-        Only the nodes they depend on are evaluated.  Float feeds are widened to float64.
+        Only the nodes they depend on are evaluated.  Float feeds are widened to float64.  A feed
+        may also name an inner tensor, which then keeps the given value (a frozen gate, say).
 
         Raises
         ------
         InputError
-            If a tensor that is asked for or needed does not exist.
+            If a tensor that is asked for, fed or needed does not exist.
+        ModelError
+            If the graph is not one that can be run.
         Unsupported
             If a node cannot be evaluated.
         """
         names = tuple(o.name for o in self._graph.output) if outputs is None else tuple(outputs)
-        values = {name: _double(feeds[name]) for name in feeds}
-        known = {**self._weights, **values}
-        if names not in self._cuts:
-            self._cuts[names] = self._cut(names, known)
-        evaluator = self._cuts[names]
-        missing = [n for n in evaluator.input_names if n not in known]
+        self._check_names((*names, *feeds))
+        values = {**self._weights, **{name: _double(value) for name, value in feeds.items()}}
+        key = names, frozenset(feeds)
+        if key not in self._cuts:
+            self._cuts[key] = self._cut(names, frozenset(feeds))
+        evaluator = self._cuts[key]
+        missing = [n for n in evaluator.input_names if n not in values]
         if missing:
             raise InputError(f"no value for input `{missing[0]}`")
         # an overflow or a division by zero is a value here, as it is in ONNX Runtime
         with np.errstate(all="ignore"):
-            return dict(zip(names, evaluator.run(names, known), strict=True))
+            return dict(zip(names, evaluator.run(names, values), strict=True))
 
-    def _cut(self, names: tuple[str, ...], known: Mapping[str, Array]) -> _Evaluator:
+    def _check_names(self, names: Iterable[str]) -> None:
         every = {*self._maker, *self._inputs, *self._weights}
         for name in names:
             if name not in every:
                 raise InputError(f"no tensor `{name}`", hint=nearest(name, every))
-        keep, needed = self._ancestors(names)
+
+    def _cut(self, names: tuple[str, ...], fed: frozenset[str]) -> _Evaluator:
+        order, needed = self._ancestors(names, fed)
         graph = GraphProto(name=self._graph.name or "cut")
-        graph.node.extend(self._graph.node[i] for i in sorted(keep))
+        graph.node.extend(self._graph.node[i] for i in order)
         graph.input.extend(i for i in self._graph.input if i.name in needed)
         try:
-            return _Evaluator(graph, opsets=self._opsets, functions=self._functions)
+            evaluator = _Evaluator(graph, opsets=self._opsets, functions=self._functions)
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             what = str(error).split("\n", 1)[0]
             raise Unsupported(f"cannot be evaluated in float64: {what}") from error
+        evaluator.frozen = fed
+        return evaluator
 
-    def _ancestors(self, names: Iterable[str]) -> tuple[set[int], set[str]]:
-        keep: set[int] = set()
+    def _ancestors(
+        self, names: Iterable[str], fed: frozenset[str]
+    ) -> tuple[tuple[int, ...], set[str]]:
+        """Return the nodes to evaluate, in an order that works, and the tensors they read."""
+        before: dict[int, set[int]] = {}
         needed: set[str] = set()
         stack = list(names)
         while stack:
             name = stack.pop()
-            if name in needed:
-                continue
+            index = None if name in fed else self._maker.get(name)
             needed.add(name)
-            index = self._maker.get(name)
-            if index is not None and index not in keep:
-                keep.add(index)
-                stack.extend(_reads(self._graph.node[index]))
-        return keep, needed
+            if index is None or index in before:
+                continue
+            reads = _reads(self._graph.node[index])
+            made = {self._maker[r] for r in reads - fed if r in self._maker}
+            before[index] = made - {index}
+            stack.extend(reads)
+        try:
+            return tuple(TopologicalSorter(before).static_order()), needed
+        except CycleError as error:
+            raise ModelError("the graph has a cycle") from error
 
 
 def _reads(node: NodeProto) -> set[str]:
@@ -319,7 +346,9 @@ def _reads(node: NodeProto) -> set[str]:
     return names - {""}
 
 
-def _double(value: Any) -> Array:
+def _double(value: Any) -> Any:
+    if value is None or isinstance(value, list):
+        return value if value is None else [_double(v) for v in value]
     array = np.asarray(value)
     floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
     return array.astype(np.float64) if floating else array

@@ -18,6 +18,7 @@ from onnx.reference.op_run import OpRun
 
 from rfponnx.verify import (
     kernels_conv,
+    kernels_flow,
     kernels_index,
     kernels_math,
     kernels_norm,
@@ -78,6 +79,7 @@ KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
         ("", "Upsample"): kernels_resize.upsample,
         ("", "Resize"): kernels_resize.resize,
         ("", "GridSample"): kernels_resize.grid_sample,
+        ("", "AffineGrid"): kernels_resize.affine_grid,
         ("com.microsoft", "Gelu"): kernels_math.gelu,
         ("com.microsoft", "FastGelu"): kernels_math.fast_gelu,
         ("com.microsoft", "QuickGelu"): kernels_math.quick_gelu,
@@ -107,7 +109,8 @@ class Own(OpRun):
 @cache
 def operators() -> tuple[type[OpRun], ...]:
     """Return the kernels as the `new_ops` of `onnx.reference.ReferenceEvaluator`."""
-    return tuple(type(op, (Own,), {"op_domain": domain}) for domain, op in KERNELS)
+    own = (type(op, (Own,), {"op_domain": domain}) for domain, op in KERNELS)
+    return (*own, kernels_flow.Loop, kernels_flow.Scan)
 
 
 def _plain(value: Any) -> Any:

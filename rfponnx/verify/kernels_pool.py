@@ -93,7 +93,8 @@ def lp_pool(x: Array, *, kernel_shape: Sequence[int], p: float = 2, **sliding: A
 
 def global_average_pool(x: Array, **_: Any) -> Array:
     """Return the mean over `[*D]`, kept as ones."""
-    return np.asarray(x.mean(axis=tuple(range(2, x.ndim)), keepdims=True))
+    count = np.float64(np.prod(x.shape[2:]))
+    return np.asarray(x.sum(axis=tuple(range(2, x.ndim)), keepdims=True) / count)
 
 
 def global_max_pool(x: Array, **_: Any) -> Array:
@@ -125,19 +126,22 @@ def max_unpool(
     pads: Sequence[int] | None = None,
     **_: Any,
 ) -> Array:
-    """Write every value at its flat position; zero elsewhere."""
-    rank = len(kernel_shape)
-    steps, both = strides or (1,) * rank, pads or (0,) * 2 * rank
-    inferred = [
-        (n - 1) * s - both[i] - both[rank + i] + k
-        for i, (n, s, k) in enumerate(zip(x.shape[2:], steps, kernel_shape, strict=True))
-    ]
-    shape = (*x.shape[:2], *inferred)
-    target = shape if output_shape is None else tuple(int(d) for d in output_shape)
-    flat = np.zeros(int(np.prod(target)), x.dtype)
-    where = indices.ravel()
+    """Write every value at its flat position in the output; zero elsewhere.
+
+    A given `output_shape` is what the positions address, as in ONNX Runtime and PyTorch.
+    """
     if output_shape is not None:
-        # the indices address the inferred shape, which the asked shape may enlarge
-        where = np.ravel_multi_index(np.unravel_index(where, shape), target)
-    flat[where] = x.ravel()
-    return flat.reshape(target)
+        shape = tuple(int(d) for d in output_shape)
+    else:
+        rank = len(kernel_shape)
+        steps, both = strides or (1,) * rank, pads or (0,) * 2 * rank
+        shape = (
+            *x.shape[:2],
+            *(
+                (n - 1) * s - both[i] - both[rank + i] + k
+                for i, (n, s, k) in enumerate(zip(x.shape[2:], steps, kernel_shape, strict=True))
+            ),
+        )
+    y = np.zeros(int(np.prod(shape)), x.dtype)
+    y[indices.ravel()] = x.ravel()
+    return y.reshape(shape)

@@ -243,7 +243,9 @@ def grid_sample(
         g = grid[..., len(size) - 1 - axis]
         scaled = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
         position = np.rint(scaled) if kind == "nearest" else scaled
-        where.append(_bounded(position, n, padding_mode, bool(align_corners)))
+        if kind != "cubic":  # whose neighbours are bounded one by one
+            position = _bounded(position, n, padding_mode, bool(align_corners))
+        where.append(position)
     y = np.zeros((x.shape[0], *grid.shape[1:-1], x.shape[1]), x.dtype)
     last = np.moveaxis(x, 1, -1)
     batch = np.arange(len(x)).reshape(-1, *(1,) * len(size))
@@ -289,3 +291,15 @@ def _grid_taps(x: Array, n: int, kind: str, padding: str, align: bool) -> list[t
         weight = np.where((index >= 0) & (index <= n - 1), weight, 0.0)
         taps.append((np.clip(index, 0, n - 1).astype(np.int64), weight))
     return taps
+
+
+def affine_grid(theta: Array, size: Array, *, align_corners: int = 0, **_: Any) -> Array:
+    """Return the sampling grid `[N, *D, rank]` of affine maps `theta [N, rank, rank + 1]`."""
+    lengths = [int(n) for n in size[2:]]
+    ticks = []
+    for n in reversed(lengths):
+        centres = (2 * np.arange(n) + 1) / n - 1
+        ticks.append(np.linspace(-1.0, 1.0, n) if align_corners else centres)
+    last_first = np.meshgrid(*ticks[::-1], indexing="ij")[::-1]
+    points = np.stack([*last_first, np.ones(lengths)], axis=-1)
+    return np.asarray(np.einsum("...k,nik->n...i", points, theta))
