@@ -74,4 +74,4 @@ def convert(
         class_axis=class_axis,
         numbers=dict(set or {}),
     )
-    return _convert(model, method, sources, masks=source_masks, options=options)
+    return _convert(model, method, sources, source_masks, options)

@@ -15,13 +15,13 @@ from rfponnx.plan.plan import Plan
 class Result:
     """An output to declare: its name, element type and shape (a name is a free dimension).
 
-    `tensor` is the explained tensor where the output is a relevance.
+    `of` says what is explained where the output is a relevance.
     """
 
     name: str
     dtype: int
     shape: tuple[int | str | None, ...]
-    tensor: str = ""
+    of: Explained | None = None
 
 
 def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:
@@ -38,7 +38,7 @@ def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:
             rows = _predicted(b, one, rows, len(shape))
             shape = tuple(d for i, d in enumerate(shape) if i != one.class_axis)
         name = b.name(f"{one.output}_relevance")
-        results.append(Result(b.identity_as(rows, name), dtype, (count, *shape), one.tensor))
+        results.append(Result(b.identity_as(rows, name), dtype, (count, *shape), one))
     return tuple(results)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rfponnx.errors import OptionError, nearest
@@ -42,8 +43,10 @@ class Explained:
     own_output: bool
 
 
-def explained(graph: Graph, asked: tuple[str, ...], class_axis: int | None) -> list[Explained]:
-    """Return what to explain: exactly `asked`, else every float output, looked through.
+def explained(
+    graph: Graph, outputs: Sequence[str], asked: tuple[str, ...], class_axis: int | None
+) -> list[Explained]:
+    """Return what to explain: exactly `asked`, else every float one of `outputs`, looked through.
 
     An integer output counts only where there is no float one.  A tensor that several outputs
     lead to is explained once, under its own name where it is an output, else the first's.
@@ -55,9 +58,9 @@ def explained(graph: Graph, asked: tuple[str, ...], class_axis: int | None) -> l
     """
     if asked:
         return [_asked(graph, name, class_axis) for name in dict.fromkeys(asked)]
-    floats = [o for o in graph.outputs if graph.is_float(o)]
+    floats = [o for o in outputs if graph.is_float(o)]
     found: dict[str, Explained] = {}
-    for output in floats or graph.outputs:
+    for output in floats or outputs:
         one = _look_through(graph, output, class_axis)
         if one.tensor not in found and graph.is_float(one.tensor):
             found[one.tensor] = one

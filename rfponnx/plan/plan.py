@@ -80,8 +80,9 @@ def make_plan(
     sources: Sequence[Source],
     masks: Masks | None = None,
     notes: Sequence[str] = (),
+    outputs: Sequence[str] | None = None,
 ) -> Plan:
-    """Decide everything.
+    """Decide everything; `outputs` are those that may be explained (without any: all).
 
     Raises
     ------
@@ -95,10 +96,11 @@ def make_plan(
         check_tensor(masks.tensor, graph)
     starts = _starts(checked, masks)
     flow = Flow(graph, options, starts)
-    targets = explained(graph, options.explain, options.class_axis)
+    ends = graph.outputs if outputs is None else outputs
+    targets = explained(graph, ends, options.explain, options.class_axis)
     reached = tuple(e for e in targets if e.tensor in flow.carried)
     if not reached:
-        names = ", ".join(e.tensor for e in targets) or ", ".join(graph.outputs)
+        names = ", ".join(e.tensor for e in targets) or ", ".join(ends)
         raise OptionError(f"no source reaches {names}", hint="name other sources with --source")
     needed = flow.needed([e.tensor for e in reached])
     groups = _groups(checked, masks, options.layout)

@@ -40,7 +40,8 @@ class Piece:
 
     def __str__(self) -> str:
         inside = ",".join(_text(s) for s in self.slices)
-        return f"{self.tensor}[{inside}]" if inside else self.tensor + "@mask" * self.masked
+        name = f"'{self.tensor}'" if re.search(r"[\[+@\s]", self.tensor) else self.tensor
+        return f"{name}[{inside}]" if inside else name + "@mask" * self.masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,12 @@ def _tensor(text: str, names: Sequence[str], graph: Graph) -> tuple[str, str]:
     )
 
 
-def default_sources(graph: Graph) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+def default_sources(
+    graph: Graph, inputs: Iterable[str]
+) -> tuple[tuple[Source, ...], tuple[str, ...]]:
     """Return every float input, and for an integer input the first float tensor made from it."""
     sources, notes = [], []
-    for name in graph.inputs:
+    for name in inputs:
         tensor = name if graph.is_float(name) else first_float(graph, name)
         if tensor is None:
             continue
