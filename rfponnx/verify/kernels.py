@@ -23,6 +23,7 @@ from rfponnx.verify import (
     kernels_math,
     kernels_norm,
     kernels_pool,
+    kernels_recurrent,
     kernels_resize,
 )
 
@@ -80,6 +81,9 @@ KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
         ("", "Resize"): kernels_resize.resize,
         ("", "GridSample"): kernels_resize.grid_sample,
         ("", "AffineGrid"): kernels_resize.affine_grid,
+        ("", "LSTM"): kernels_recurrent.lstm,
+        ("", "GRU"): kernels_recurrent.gru,
+        ("", "RNN"): kernels_recurrent.rnn,
         ("com.microsoft", "Gelu"): kernels_math.gelu,
         ("com.microsoft", "FastGelu"): kernels_math.fast_gelu,
         ("com.microsoft", "QuickGelu"): kernels_math.quick_gelu,

@@ -390,3 +390,31 @@ def test_dequantize(axis: int, kind: Any) -> None:
     x, zero = rng.integers(0, 100, (3, 4)).astype(kind), rng.integers(0, 9, 4 - (1 - axis))
     scale = np.abs(draw(zero.size))
     check("DequantizeLinear", [x, scale, zero.astype(kind)], 13, 1, axis=axis)
+
+
+RECURRENT: list[tuple[str, int, dict[str, Any]]] = [
+    ("LSTM", 4, {}),
+    ("LSTM", 4, {"direction": "reverse", "clip": 0.5}),
+    ("LSTM", 4, {"direction": "bidirectional", "input_forget": 1}),
+    ("LSTM", 4, {"activations": ["HardSigmoid", "Elu", "Softsign"], "activation_alpha": [0.3]}),
+    ("GRU", 3, {}),
+    ("GRU", 3, {"direction": "bidirectional", "linear_before_reset": 1}),
+    ("GRU", 3, {"direction": "reverse", "activations": ["Sigmoid", "Relu"]}),
+    ("RNN", 1, {}),
+    ("RNN", 1, {"direction": "bidirectional", "activations": ["Relu", "Tanh"]}),
+    ("RNN", 1, {"direction": "reverse", "activations": ["LeakyRelu"], "activation_alpha": [0.2]}),
+]
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize(("op", "gates", "attributes"), RECURRENT)
+def test_recurrent(op: str, gates: int, attributes: dict[str, Any], ragged: bool) -> None:
+    d, size = (2 if attributes.get("direction") == "bidirectional" else 1), 5
+    shapes = [(d, gates * size, 4), (d, gates * size, size), (d, 2 * gates * size)]
+    weights = [0.5 * draw(*shape, seed=i) for i, shape in enumerate(shapes)]
+    lengths = np.array([6, 2, 4], np.int32) if ragged else None
+    states = [draw(d, 3, size, seed=i) for i in range(2 if op == "LSTM" else 1)]
+    peepholes = [draw(d, 3 * size)] if op == "LSTM" and not attributes.get("input_forget") else []
+    inputs = [draw(6, 3, 4), *weights, lengths, *states, *peepholes]
+    outputs = 3 if op == "LSTM" else 2
+    check(op, inputs, 14, outputs, hidden_size=size, **attributes)
