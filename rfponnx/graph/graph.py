@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from rfponnx.errors import ModelError
-from rfponnx.graph.load import is_external, reference
+from rfponnx.graph.load import label
 from rfponnx.graph.prepare import Prepared, default_opset
 from rfponnx.graph.shapes import Facts, Shape, infer
+from rfponnx.graph.tensor import constant_value, decoded, read_tensor
 
 FLOATS = frozenset(
     (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -88,7 +88,7 @@ class Graph:
         self.outputs = tuple(value.name for value in proto.graph.output)
         self.nodes = tuple(_node(i, n) for i, n in enumerate(proto.graph.node))
         self._producers, self._consumers = _wiring(proto, self.nodes)
-        self._facts: Facts = infer(proto)
+        self._facts: Facts = infer(proto, prepared.loaded.folder)
 
     def producer(self, tensor: str) -> Node | None:
         """Return the node that makes a tensor, None for inputs and initializers."""
@@ -121,14 +121,22 @@ class Graph:
         return None if shape is None else len(shape)
 
     def is_constant(self, tensor: str) -> bool:
-        """Say whether no input can change a tensor; loads nothing."""
+        """Say whether a tensor is stored, or known without running the model; loads nothing."""
         if tensor in self.initializers or tensor in self._facts.values:
             return True
         node = self.producer(tensor)
         return node is not None and node.op == "Constant" and not node.domain
 
     def constant(self, tensor: str) -> np.ndarray | None:
-        """Return the value of a constant, read from the external file if it lies there."""
+        """Return the value of a constant, read from the external file if it lies there.
+
+        None for what is no constant, and for sparse initializers.
+
+        Raises
+        ------
+        ModelError
+            If the stored data does not fit its dimensions or cannot be read.
+        """
         if tensor in self._facts.values:
             return self._facts.values[tensor]
         if tensor in self._stored:
@@ -139,68 +147,14 @@ class Graph:
         return constant_value(self.proto.graph.node[node.index], self.prepared.loaded.folder)
 
 
-def read_tensor(tensor: TensorProto, folder: Path | None) -> np.ndarray:
-    """Return a stored tensor as an array; of external data only its own bytes are read.
-
-    Raises
-    ------
-    ModelError
-        If the data does not fit the dimensions or cannot be read.
-    """
-    try:
-        if is_external(tensor):
-            held = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-            held.raw_data = _external(tensor, folder)
-            return numpy_helper.to_array(held)
-        return numpy_helper.to_array(tensor)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"stored values cannot be read: {error}", tensor.name) from error
-
-
-def constant_value(node: NodeProto, folder: Path | None) -> np.ndarray | None:
-    """Return what a Constant node yields, whichever attribute holds it."""
-    for a in node.attribute:
-        if a.name == "value":
-            return read_tensor(a.t, folder)
-        if a.name in ("value_float", "value_floats"):
-            return np.array(a.f if a.name == "value_float" else list(a.floats), np.float32)
-        if a.name in ("value_int", "value_ints"):
-            return np.array(a.i if a.name == "value_int" else list(a.ints), np.int64)
-        if a.name in ("value_string", "value_strings"):
-            return np.array(a.s if a.name == "value_string" else list(a.strings), object)
-    return None
-
-
-def _external(tensor: TensorProto, folder: Path | None) -> bytes:
-    if folder is None:
-        raise ModelError("external data of a model that has no folder", tensor.name)
-    ref = reference(tensor)
-    with (folder / ref.location).open("rb") as file:
-        file.seek(ref.offset)
-        return file.read(ref.length)
-
-
 def _node(index: int, proto: NodeProto) -> Node:
     domain = "" if proto.domain == "ai.onnx" else proto.domain
-    attrs = MappingProxyType({a.name: _decoded(a) for a in proto.attribute})
+    try:
+        attrs = MappingProxyType({a.name: decoded(a) for a in proto.attribute})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"damaged attribute: {error}", label(proto, index)) from error
     inputs, outputs = tuple(proto.input), tuple(proto.output)
     return Node(index, proto.name, proto.op_type, domain, inputs, outputs, attrs)
-
-
-def _decoded(a: AttributeProto) -> Any:
-    kind = AttributeProto
-    if a.type == kind.TENSOR:
-        return a.t if is_external(a.t) else numpy_helper.to_array(a.t)
-    if a.type == kind.TENSORS:
-        return [t if is_external(t) else numpy_helper.to_array(t) for t in a.tensors]
-    if a.type == kind.STRING:
-        return a.s.decode("utf-8", "replace")
-    if a.type == kind.STRINGS:
-        return [s.decode("utf-8", "replace") for s in a.strings]
-    if a.type in (kind.FLOATS, kind.INTS, kind.GRAPHS):
-        return list({kind.FLOATS: a.floats, kind.INTS: a.ints, kind.GRAPHS: a.graphs}[a.type])
-    single = {kind.FLOAT: a.f, kind.INT: a.i, kind.GRAPH: a.g}
-    return single.get(a.type)
 
 
 def _wiring(
@@ -226,6 +180,3 @@ def _read(node: Any) -> Iterator[str]:
                 for inner in graph.nodes:
                     yield from _read(inner)
                 yield from (tensor.name for tensor in graph.outputs)
-
-
-__all__ = ["Graph", "GraphProto", "Node", "constant_value", "read_tensor"]
