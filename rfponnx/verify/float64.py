@@ -6,7 +6,7 @@ the judge of the laws (completeness, tangents, adjointness), so that it has to b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -15,166 +15,33 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import (
-    AttributeProto,
+    FunctionProto,
     GraphProto,
     ModelProto,
     NodeProto,
-    TensorProto,
-    TypeProto,
-    helper,
     numpy_helper,
 )
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpFunction
 
 from rfponnx.errors import InputError, ModelError, Unsupported, nearest
 from rfponnx.verify.kernels import operators
+from rfponnx.verify.kernels_double import nodes_to_double, to_double
 
 Array = npt.NDArray[Any]
 
-_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
-# integer attributes that name an element type
-_TYPE_ATTRIBUTES = frozenset(
-    {
-        "to",
-        "dtype",
-        "output_datatype",
-        "output_dtype",
-        "softmax_precision",
-        "stash_type",
-        "precision",
-    }
-)
-# operators whose omitted type attribute means float32, whatever their inputs are
-_FLOAT_BY_DEFAULT = {
-    "RandomNormal": "dtype",
-    "RandomUniform": "dtype",
-    "SequenceEmpty": "dtype",
-    "HannWindow": "output_datatype",
-    "HammingWindow": "output_datatype",
-    "BlackmanWindow": "output_datatype",
-    "MelWeightMatrix": "output_datatype",
-}
-
-
-def to_double(proto: ModelProto, folder: Path | None = None) -> ModelProto:
-    """Return a copy of a model in which every float tensor is double.
-
-    Parameters
-    ----------
-    proto
-        The model; its weights may lie in files beside it.
-    folder
-        Where those files are.
-
-    Raises
-    ------
-    ModelError
-        If external data cannot be read.
-    """
-    model = ModelProto()
-    model.CopyFrom(proto)
-    _graph_to_double(model.graph, folder)
-    for function in model.functions:
-        _nodes_to_double(function.node, folder)
-        for value in function.value_info:
-            _type_to_double(value.type)
-    return model
-
-
-def _graph_to_double(graph: GraphProto, folder: Path | None) -> None:
-    for tensor in graph.initializer:
-        _tensor_to_double(tensor, folder)
-    for sparse in graph.sparse_initializer:
-        _tensor_to_double(sparse.values, folder)
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        _type_to_double(value.type)
-    _nodes_to_double(graph.node, folder)
-
-
-def _nodes_to_double(nodes: Iterable[NodeProto], folder: Path | None) -> None:
-    for node in nodes:
-        node.domain = "" if node.domain == "ai.onnx" else node.domain
-        for attribute in node.attribute:
-            _attribute_to_double(node, attribute, folder)
-        _write_default(node)
-
-
-def _attribute_to_double(node: NodeProto, attribute: AttributeProto, folder: Path | None) -> None:
-    if attribute.HasField("t"):
-        _tensor_to_double(attribute.t, folder)
-    if attribute.HasField("sparse_tensor"):
-        _tensor_to_double(attribute.sparse_tensor.values, folder)
-    if attribute.HasField("g"):
-        _graph_to_double(attribute.g, folder)
-    if attribute.HasField("tp"):
-        _type_to_double(attribute.tp)
-    for tensor in attribute.tensors:
-        _tensor_to_double(tensor, folder)
-    for graph in attribute.graphs:
-        _graph_to_double(graph, folder)
-    if attribute.name in _TYPE_ATTRIBUTES and attribute.i in _FLOATS:
-        attribute.i = TensorProto.DOUBLE
-    if node.op_type == "Constant" and not attribute.ref_attr_name:
-        _constant_to_double(attribute)
-
-
-def _constant_to_double(attribute: AttributeProto) -> None:
-    """Spell `value_float(s)`, which is float32 by definition, as a double tensor."""
-    if attribute.name == "value_float":
-        value = np.asarray(attribute.f, np.float64)
-    elif attribute.name == "value_floats":
-        value = np.asarray(attribute.floats, np.float64)
-    else:
-        return
-    attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(value)))
-
-
-def _write_default(node: NodeProto) -> None:
-    names = {a.name for a in node.attribute}
-    if node.op_type == "ConstantOfShape" and "value" not in names:
-        zero = numpy_helper.from_array(np.zeros(1))
-        node.attribute.append(helper.make_attribute("value", zero))
-    name = _FLOAT_BY_DEFAULT.get(node.op_type)
-    if name is not None and name not in names:
-        node.attribute.append(helper.make_attribute(name, TensorProto.DOUBLE))
-
-
-def _tensor_to_double(tensor: TensorProto, folder: Path | None) -> None:
-    external = onnx.external_data_helper.uses_external_data(tensor)
-    if tensor.data_type not in _FLOATS and not external:
-        return
-    name = tensor.name
-    try:
-        value = numpy_helper.to_array(tensor, str(folder or ""))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"cannot read its values: {error}", f"tensor `{name}`") from error
-    if tensor.data_type in _FLOATS:
-        value = value.astype(np.float64)
-    tensor.CopyFrom(numpy_helper.from_array(value, name))
-
-
-def _type_to_double(kind: TypeProto) -> None:
-    if kind.HasField("tensor_type") and kind.tensor_type.elem_type in _FLOATS:
-        kind.tensor_type.elem_type = TensorProto.DOUBLE
-    if kind.HasField("sparse_tensor_type") and kind.sparse_tensor_type.elem_type in _FLOATS:
-        kind.sparse_tensor_type.elem_type = TensorProto.DOUBLE
-    if kind.HasField("sequence_type"):
-        _type_to_double(kind.sequence_type.elem_type)
-    if kind.HasField("optional_type"):
-        _type_to_double(kind.optional_type.elem_type)
-    if kind.HasField("map_type"):
-        _type_to_double(kind.map_type.value_type)
+__all__ = ["Float64", "to_double"]
 
 
 class _Evaluator(ReferenceEvaluator):
     """`onnx.reference` with own kernels, also in functions and bodies, and errors with a place."""
 
     def __init__(self, proto: Any, **options: Any) -> None:
-        if isinstance(proto, onnx.FunctionProto):
+        if isinstance(proto, FunctionProto):
             # also the bodies that operator schemas define, whose constants are float32
-            copy = onnx.FunctionProto()
+            copy = FunctionProto()
             copy.CopyFrom(proto)
-            _nodes_to_double(copy.node, None)
+            nodes_to_double(copy.node)
             proto = copy
         options["new_ops"] = list(operators())
         # tensors whose values are given although a node makes them
@@ -212,6 +79,8 @@ def _find(results: Mapping[str, Any], name: str, node: Any) -> Any:
 
 
 def _outputs(node: Any, inputs: list[Any], options: dict[str, Any]) -> list[Any]:
+    if isinstance(node, OpFunction):  # whose trailing inputs may be left out
+        inputs = [*inputs, *[None] * (len(node.impl_.input_names) - len(inputs))]
     try:
         return [_widen(value) for value in node.run(*inputs, **options)]
     except (ModelError, Unsupported) as error:
@@ -256,7 +125,7 @@ class Float64:
         self._weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         self._weights |= {t.values.name: _dense(t) for t in model.graph.sparse_initializer}
         del model.graph.initializer[:], model.graph.sparse_initializer[:]
-        self._functions = list(model.functions)
+        self._functions = _callees_first(model.functions)
         self._inputs = tuple(i.name for i in model.graph.input)
         makers = ((i, name) for i, node in enumerate(self._graph.node) for name in node.output)
         self._maker = {name: i for i, name in makers if name}
@@ -337,13 +206,31 @@ class Float64:
 
 def _reads(node: NodeProto) -> set[str]:
     """Return every name a node reads, also from inside its bodies."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, attribute.g):
-            for inner in graph.node:
-                names |= _reads(inner)
-            names |= {o.name for o in graph.output}
-    return names - {""}
+    graphs = [g for n in _every([node]) for a in n.attribute for g in (*a.graphs, a.g)]
+    names = {name for n in _every([node]) for name in n.input}
+    return (names | {o.name for g in graphs for o in g.output}) - {""}
+
+
+def _callees_first(functions: Iterable[FunctionProto]) -> list[FunctionProto]:
+    """Sort functions as `onnx.reference` needs them."""
+    by_name = {(f.domain, f.name): f for f in functions}
+    calls = {
+        key: {(n.domain, n.op_type) for n in _every(f.node)} & by_name.keys()
+        for key, f in by_name.items()
+    }
+    try:
+        return [by_name[key] for key in TopologicalSorter(calls).static_order()]
+    except CycleError as error:
+        raise ModelError("a function calls itself") from error
+
+
+def _every(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Yield nodes and those of their bodies."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (*attribute.graphs, attribute.g):
+                yield from _every(graph.node)
 
 
 def _double(value: Any) -> Any:

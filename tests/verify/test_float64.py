@@ -151,21 +151,32 @@ def test_a_cycle_is_an_error() -> None:
         Float64(proto).run({"x": X})
 
 
-def test_functions_use_the_own_kernels() -> None:
-    functions = """
-    <domain: "own", opset_import: ["": 17]> Inner <k> (x) => (y)
-    { c = Constant <value_float : float = @k> ()
-      e = Erf (x)
-      y = Mul (e, c) }
-    <domain: "own", opset_import: ["": 17, "own": 1]> Outer (x) => (y)
-    { h = own.Inner <k = 0.5> (x)
-      one = Constant <value = float {1}> ()
-      y = Add (h, one) }
-    """
+INNER = """
+<domain: "own", opset_import: ["": 17]> Inner <k> (x, spare) => (y)
+{ c = Constant <value_float : float = @k> ()
+  e = Erf (x)
+  y = Mul (e, c) }
+"""
+OUTER = """
+<domain: "own", opset_import: ["": 17, "own": 1]> Outer (x) => (y)
+{ h = own.Inner <k = 0.5> (x)
+  one = Constant <value = float {1}> ()
+  y = Add (h, one) }
+"""
+
+
+@pytest.mark.parametrize("functions", [INNER + OUTER, OUTER + INNER])
+def test_functions_use_the_own_kernels(functions: str) -> None:
     text = "g (float[1, 3] x) => (float[1, 3] y) { y = own.Outer (x) }"
     found = Float64(model(text, functions=functions)).run({"x": X})["y"]
-
     np.testing.assert_allclose(found, [[1 + 0.5 * erf(v) for v in X[0]]], rtol=1e-15)
+
+
+def test_a_function_that_calls_itself_is_an_error() -> None:
+    functions = INNER.replace("Erf (x)", "own.Inner <k = 0.5> (x)")
+    text = "g (float[1, 3] x) => (float[1, 3] y) { y = own.Inner <k = 1.0> (x) }"
+    with pytest.raises(ModelError, match="a function calls itself"):
+        Float64(model(text, functions=functions))
 
 
 LOOP = """

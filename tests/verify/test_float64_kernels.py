@@ -13,6 +13,7 @@ import pytest
 from onnx import helper
 
 from rfponnx.verify.float64 import Float64
+from rfponnx.verify.kernels_conv import conv, conv_transpose
 from rfponnx.verify.kernels_math import erf
 
 # float32 sums of some hundred terms of order one
@@ -117,6 +118,24 @@ def test_conv_transpose(
     outputs = w[1] * attributes.get("group", 1)
     b = draw(outputs, seed=2) if bias else None
     check("ConvTranspose", [draw(*x), draw(*w, seed=1), b], 11, 1, **attributes)
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_conv_transpose_is_the_adjoint_of_conv(group: int) -> None:
+    sliding: dict[str, Any] = {
+        "strides": [2, 1],
+        "pads": [1, 0, 2, 1],
+        "dilations": [1, 2],
+        "group": group,
+    }
+    v, w = draw(2, 4, 8, 9).astype(np.float64), draw(8, 4 // group, 3, 2).astype(np.float64)
+    pushed = conv(v, w, **sliding)
+    u = draw(*pushed.shape, seed=1).astype(np.float64)
+    pulled = conv_transpose(u, w, **sliding)
+    assert pulled.shape == v.shape
+    left, right = float((u * pushed).sum()), float((pulled * v).sum())
+    # float64 rounding of some thousand terms
+    assert abs(left - right) <= 1e-12 * float(np.abs(u * pushed).sum())
 
 
 POOLED: list[tuple[tuple[int, ...], dict[str, Any]]] = [
