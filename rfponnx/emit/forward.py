@@ -64,7 +64,7 @@ class Forward:
         if self.plan.carries_bias:
             offset = self._offset(step)
             if offset is not None and made.affine and self.plan.options.bias.startswith("split"):
-                parts = divided(self.b, self.plan.options.bias, parts, offset, step.y)
+                parts = divided(self.b, self.plan.options, parts, offset, step.y)
                 offset = None
             self._push_bias(step, offset)
         self.streams[step.y] = parts
