@@ -206,7 +206,7 @@ def reference(tensor: TensorProto) -> Reference:
 def _bits(data_type: int) -> int:
     if data_type in (TensorProto.STRING, TensorProto.UNDEFINED):
         raise KeyError(data_type)
-    name = TensorProto.DataType.Name(data_type)  # type: ignore[arg-type]
+    name = TensorProto.DataType.Name(data_type)
     if name in ("INT4", "UINT4", "FLOAT4E2M1"):
         return 4
     if name in ("INT2", "UINT2"):

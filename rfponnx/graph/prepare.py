@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -138,7 +139,9 @@ def _inlined(proto: ModelProto, name: str) -> ModelProto:
             done = onnx.inliner.inline_local_functions(light, convert_version=True)
     except Exception as error:  # the C++ side raises whatever it likes
         raise ModelError(
-            f"local functions cannot be inlined: {error}", name, "inline them at export"
+            f"local functions cannot be inlined: {_reason(error)}",
+            name,
+            "inline them at export",
         ) from error
     result = _with_nodes(proto, done.graph.node)
     del result.functions[:], result.opset_import[:]
@@ -162,14 +165,19 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
             name,
             f"export the model with opset {version} or newer",
         ) from error
-    result = _with_nodes(proto, _restored(proto.graph.node, done.graph.node))
-    for entry in result.opset_import:
-        if entry.domain in ("", "ai.onnx"):
-            entry.version = version
     have = {t.name for t in proto.graph.initializer} | {v.name for v in proto.graph.input}
-    added = [t for t in done.graph.initializer if t.name not in have]
-    result.graph.initializer.extend(added)
+    # as nodes: before IR 4 a new initializer would have to become an input too
+    added = [_constant(t) for t in done.graph.initializer if t.name not in have]
+    nodes = _restored(proto.graph.node, done.graph.node)
+    result = _with_nodes(proto, [*added, *nodes])
+    kept = [o for o in result.opset_import if o.domain not in ("", "ai.onnx")]
+    del result.opset_import[:]
+    result.opset_import.extend([helper.make_opsetid("", version), *kept])
     return result
+
+
+def _constant(tensor: TensorProto) -> NodeProto:
+    return helper.make_node("Constant", [], [tensor.name], value=tensor)
 
 
 def _restored(before: Sequence[NodeProto], after: Sequence[NodeProto]) -> list[NodeProto]:
@@ -186,7 +194,25 @@ def _restored(before: Sequence[NodeProto], after: Sequence[NodeProto]) -> list[N
         if old is not None:
             node.name, node.doc_string = old.name, old.doc_string
         nodes.append(node)
+    _name_once(nodes, {node.name: node.op_type for node in before})
     return nodes
+
+
+def _name_once(nodes: Sequence[NodeProto], operators: Mapping[str, str]) -> None:
+    """Leave each original name to one node, that of the original operator if there is one.
+
+    The converter names all nodes that replace one (Flatten, Softmax, Reshape) alike, and
+    ONNX Runtime refuses that.
+    """
+    bearers: dict[str, list[NodeProto]] = {}
+    for node in nodes:
+        if node.name:
+            bearers.setdefault(node.name, []).append(node)
+    for name, sharing in bearers.items():
+        heir = next((n for n in sharing if n.op_type == operators.get(name)), sharing[-1])
+        for node in sharing:
+            if node is not heir:
+                node.name = ""
 
 
 def _renamed(original: Mapping[str, NodeProto], after: Sequence[NodeProto]) -> dict[str, str]:
@@ -225,8 +251,9 @@ def _same(a: NodeProto, b: NodeProto) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    """Return the first line of a C++ message without the place in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:160] if lines else type(error).__name__
+    return re.sub(r"^\S+:\d+: ", "", lines[0])[:160] if lines else type(error).__name__
 
 
 def _check_opset(loaded: Loaded) -> None:
@@ -256,8 +283,8 @@ def _runs(opset: int, ir: int) -> bool:
         import onnxruntime
     except ImportError:
         return True
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", *zip(value))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
