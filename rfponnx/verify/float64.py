@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class _Evaluator(ReferenceEvaluator):
         options["new_ops"] = list(operators())
         # tensors whose values are given although a node makes them
         self.frozen: frozenset[str] = frozenset()
+        # per node, the tensors that nothing needs afterwards: memory is what costs time
+        self.spent: Sequence[Sequence[str]] = ()
         super().__init__(proto, **options)
 
     def run(
@@ -58,7 +61,7 @@ class _Evaluator(ReferenceEvaluator):
     ) -> list[Any]:
         """Evaluate all nodes and return the named tensors, by default the outputs."""
         results: dict[str, Any] = {"": None, **self.rt_inits_, **feed_inputs}
-        for node in self.rt_nodes_:
+        for node, spent in zip(self.rt_nodes_, self.spent or repeat(()), strict=False):
             inputs = [_find(results, name, node) for name in node.input]
             options: dict[str, Any] = {}
             if node.need_context():
@@ -68,6 +71,8 @@ class _Evaluator(ReferenceEvaluator):
             values = _outputs(node, inputs, options)
             found = zip(node.output, values, strict=False)
             results.update((name, value) for name, value in found if name not in self.frozen)
+            for name in spent:
+                results.pop(name, None)
         names = self.output_names if output_names is None else output_names
         return [results[name] for name in names]
 
@@ -179,6 +184,7 @@ class Float64:
             what = str(error).split("\n", 1)[0]
             raise Unsupported(f"cannot be evaluated in float64: {what}") from error
         evaluator.frozen = fed
+        evaluator.spent = _spent(graph.node, names)
         return evaluator
 
     def _ancestors(
@@ -209,6 +215,18 @@ def _reads(node: NodeProto) -> set[str]:
     graphs = [g for n in _every([node]) for a in n.attribute for g in (*a.graphs, a.g)]
     names = {name for n in _every([node]) for name in n.input}
     return (names | {o.name for g in graphs for o in g.output}) - {""}
+
+
+def _spent(nodes: Iterable[NodeProto], wanted: Iterable[str]) -> list[list[str]]:
+    """Return, per node, what is read or made for the last time there and not wanted."""
+    last: dict[str, int] = {}
+    spent: list[list[str]] = []
+    for i, node in enumerate(nodes):
+        spent.append([])
+        last.update(dict.fromkeys(_reads(node) | set(node.output), i))
+    for name in last.keys() - {"", *wanted}:
+        spent[last[name]].append(name)
+    return spent
 
 
 def _callees_first(functions: Iterable[FunctionProto]) -> list[FunctionProto]:
