@@ -18,6 +18,7 @@ from rfponnx.errors import ModelError
 PROTO_LIMIT = 2**31 - 1
 
 _NOT_ONNX = "not an ONNX model"
+_NO_TEXT = "damaged file: a name is not UTF-8 text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,11 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Loaded:
         path = Path(model)
         loaded = Loaded(_parse(_read(path), path.name), path.parent, path.name, path)
     try:
+        _check_text(loaded.proto.graph)
         _check_graph(loaded.proto)
         _check_external(loaded.proto, loaded.folder)
     except UnicodeDecodeError as error:
-        raise ModelError("damaged file: a name is not UTF-8 text", loaded.name) from error
+        raise ModelError(_NO_TEXT, loaded.name) from error
     except ModelError as error:
         raise ModelError(error.what, _join(loaded.name, error.where), error.hint) from error
     return loaded
@@ -243,6 +245,19 @@ def _parse(data: bytes, name: str) -> ModelProto:
     except (DecodeError, ValueError, RecursionError) as error:
         raise ModelError(_NOT_ONNX, name, "the file is truncated or of another kind") from error
     return proto
+
+
+def _check_text(graph: GraphProto) -> None:
+    """Refuse names that are no text: protobuf hands them out as bytes, or raises."""
+    values = (*graph.input, *graph.output, *graph.initializer)
+    names: list[str | bytes] = [value.name for value in values]
+    for node in graph.node:
+        names += (node.name, node.op_type, node.domain, *node.input, *node.output)
+        names += (attribute.name for attribute in node.attribute)
+        for inner in subgraphs(node):
+            _check_text(inner)
+    if any(isinstance(name, bytes) for name in names):
+        raise ModelError(_NO_TEXT)
 
 
 def _check_graph(proto: ModelProto) -> None:

@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from rfponnx.errors import ModelError
-from rfponnx.graph.load import Loaded, is_external, order, subgraphs
+from rfponnx.graph.load import Loaded, is_external, order
 
 #: Initializers up to this many elements stay visible to the converter, which reads some of them.
 SMALL = 512
@@ -159,6 +159,10 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     light.ir_version = max(light.ir_version, 3)
     try:
         done = version_converter.convert_version(light, version)
+        if lost := _outputs(light) - _outputs(done):
+            # what replaces a node gets a new output; that of a graph output keeps its name
+            light.graph.output.extend(ValueInfoProto(name=name) for name in sorted(lost))
+            done = version_converter.convert_version(light, version)
     except Exception as error:  # the C++ side raises whatever it likes
         raise ModelError(
             f"opset {default_opset(proto)} cannot be raised to {version}: {_reason(error)}",
@@ -180,13 +184,15 @@ def _constant(tensor: TensorProto) -> NodeProto:
     return helper.make_node("Constant", [], [tensor.name], value=tensor)
 
 
+def _outputs(proto: ModelProto) -> set[str]:
+    return {name for node in proto.graph.node for name in node.output if name}
+
+
 def _restored(before: Sequence[NodeProto], after: Sequence[NodeProto]) -> list[NodeProto]:
     """Return `after` under the original names, unchanged nodes as the original protos."""
     original = {name: node for node in before for name in node.output if name}
-    back = _renamed(original, after)
     nodes: list[NodeProto] = []
     for node in after:
-        _rename(node, back)
         old = next((original[name] for name in node.output if name in original), None)
         if old is not None and _same(old, node):
             nodes.append(old)
@@ -213,32 +219,6 @@ def _name_once(nodes: Sequence[NodeProto], operators: Mapping[str, str]) -> None
         for node in sharing:
             if node is not heir:
                 node.name = ""
-
-
-def _renamed(original: Mapping[str, NodeProto], after: Sequence[NodeProto]) -> dict[str, str]:
-    """Return new name -> old name for the outputs of nodes that the converter replaced.
-
-    A replaced node shows in its readers: they have another name in the same slot.
-    """
-    there = {name for node in after for name in node.output}
-    lost = original.keys() - there
-    back: dict[str, str] = {}
-    for node in after if lost else ():
-        old = next((original[name] for name in node.output if name in original), None)
-        if old is not None and len(old.input) <= len(node.input):
-            pairs = zip(old.input, node.input, strict=False)
-            back |= {new: name for name, new in pairs if name in lost and new in there}
-    return back
-
-
-def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
-    for field in (node.input, node.output):
-        for i, name in enumerate(field):
-            if name in names:
-                field[i] = names[name]
-    for graph in subgraphs(node):
-        for inner in graph.node:
-            _rename(inner, names)
 
 
 def _same(a: NodeProto, b: NodeProto) -> bool:
