@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rfponnx.emit.forward import Forward, total
+from rfponnx.errors import OptionError
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import whole
 from rfponnx.plan.explained import Explained
@@ -44,7 +45,7 @@ def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:
 
 def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -> str:
     """Return the streams in the order of the sources, and bias, as ``[S+1, *E]``."""
-    streams = walked.streams[one.tensor]
+    streams = walked.streams.get(one.tensor, {})  # none: only integers lead here, or steps
     front = b.ints([0])
     rows: dict[int, str] = {}
     blocks: list[str] = []
@@ -56,12 +57,16 @@ def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -
         else:
             for place, member in enumerate(group.members):
                 rows[member] = b.slice(value.name, [0], [place], [place + 1])
+    if plan.masks is not None and not blocks:
+        raise OptionError(f"run-time sources do not reach `{one.tensor}`", "--source-masks")
     if not blocks:
         absent = [i for i in range(len(plan.sources)) if i not in rows]
         for index in absent:
             rows[index] = _zeros(b, one.tensor, dtype)
         blocks = [rows[i] for i in sorted(rows)]
-    if plan.carries_bias:
+    if one.tensor not in plan.carried:
+        last = b.op("Unsqueeze", one.tensor, front)
+    elif plan.carries_bias:
         bias = walked.bias.get(one.tensor)
         last = b.op("Unsqueeze", bias.name, front) if bias else _zeros(b, one.tensor, dtype)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rfponnx.errors import OptionError, RfpError, Unsupported
@@ -98,11 +98,12 @@ def make_plan(
     flow = Flow(graph, options, starts)
     ends = graph.outputs if outputs is None else outputs
     targets = explained(graph, ends, options.explain, options.class_axis)
-    reached = tuple(e for e in targets if e.tensor in flow.carried)
+    influenced = downstream(graph, starts)
+    reached = tuple(e for e in targets if e.tensor in influenced)
     if not reached:
         names = ", ".join(e.tensor for e in targets) or ", ".join(ends)
         raise OptionError(f"no source reaches {names}", hint="name other sources with --source")
-    needed = flow.needed([e.tensor for e in reached])
+    needed = flow.needed([e.tensor for e in reached if e.tensor in flow.carried])
     groups = _groups(checked, masks, options.layout)
     steps = tuple(_alive(flow.order(needed), groups))
     unreached = tuple(e.output for e in targets if e not in reached)
@@ -192,6 +193,17 @@ class Flow:
             if live and isinstance(made, Linearisation):
                 steps.append((node, y, made))
         return steps
+
+
+def downstream(graph: Graph, tensors: Iterable[str]) -> set[str]:
+    """Return all that is computed from some tensors, integers included, and the tensors."""
+    found, queue = set(tensors), list(tensors)
+    while queue:
+        for node in graph.consumers(queue.pop()):
+            new = {o for o in node.outputs if o} - found
+            found |= new
+            queue += new
+    return found
 
 
 def _full_name(node: Node) -> str:
