@@ -13,10 +13,10 @@ from onnx import ModelProto, NodeProto, TensorProto
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from rfponnx.errors import ModelError
-from rfponnx.graph.load import label
 from rfponnx.graph.prepare import Prepared, default_opset
 from rfponnx.graph.shapes import Facts, Shape, infer
 from rfponnx.graph.tensor import constant_value, decoded, read_tensor
+from rfponnx.graph.walk import label
 
 FLOATS = frozenset(
     (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE)

@@ -11,7 +11,9 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from rfponnx.errors import ModelError
-from rfponnx.graph.load import Loaded, is_external, order
+from rfponnx.graph.external import is_external
+from rfponnx.graph.load import Loaded
+from rfponnx.graph.walk import order
 
 #: Initializers up to this many elements stay visible to the converter, which reads some of them.
 SMALL = 512

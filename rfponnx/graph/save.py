@@ -15,7 +15,9 @@ from google.protobuf.message import EncodeError
 from onnx import GraphProto, ModelProto
 
 from rfponnx.errors import OutputError
-from rfponnx.graph.load import PROTO_LIMIT, is_external, reference, tensors
+from rfponnx.graph.external import is_external, reference
+from rfponnx.graph.load import PROTO_LIMIT
+from rfponnx.graph.walk import tensors
 
 _TOO_LARGE = "the model is larger than 2 GB, which protobuf cannot write"
 

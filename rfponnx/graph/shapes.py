@@ -18,7 +18,6 @@ import onnx
 from onnx import ModelProto, NodeProto, TypeProto, helper, shape_inference
 
 from rfponnx.graph.fold import FOLDS, as_tensor, fold
-from rfponnx.graph.load import subgraphs
 from rfponnx.graph.skeleton import read_dims, skeleton
 from rfponnx.graph.symbols import (
     SAMPLES,
@@ -32,6 +31,7 @@ from rfponnx.graph.symbols import (
     is_uniform,
 )
 from rfponnx.graph.tensor import decoded, read_tensor
+from rfponnx.graph.walk import subgraphs
 
 Shape = tuple[int | str | None, ...]
 

@@ -10,9 +10,10 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnx import defs as schemas
 
 from rfponnx.graph.fold import as_tensor
-from rfponnx.graph.load import is_external, tensors
+from rfponnx.graph.external import is_external
 from rfponnx.graph.prepare import SMALL, declared
 from rfponnx.graph.tensor import constant_value, read_tensor
+from rfponnx.graph.walk import tensors
 
 #: Names that exporters give to any dimension they do not know: no two need be equal.
 ANONYMOUS = frozenset(("", "?", "*", "-1", "None", "unknown"))

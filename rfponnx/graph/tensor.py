@@ -9,7 +9,7 @@ import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
 
 from rfponnx.errors import ModelError
-from rfponnx.graph.load import is_external, reference
+from rfponnx.graph.external import is_external, reference
 
 
 def read_tensor(tensor: TensorProto, folder: Path | None) -> np.ndarray:
