@@ -1,0 +1,183 @@
+"""The two files of a verification and what is computed from them, each thing once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper
+
+from rfponnx.emit.start import mask_input, masks_input
+from rfponnx.errors import OptionError
+from rfponnx.graph.graph import Graph
+from rfponnx.graph.load import Loaded, load
+from rfponnx.graph.prepare import Prepared, prepare
+from rfponnx.methods import rfp
+from rfponnx.methods.convert import Converted, emit_model, plan_for, read_metadata
+from rfponnx.plan.explained import Explained
+from rfponnx.plan.options import Options
+from rfponnx.plan.plan import Plan
+from rfponnx.verify.engine import Array, Engine, Values
+from rfponnx.verify.primal import run_time_masks
+from rfponnx.verify.samples import Sample, Samples, owners, shape_at
+
+Model = str | os.PathLike[str] | ModelProto
+MASKS = 3  # sources drawn where their number is free
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The names of one explained tensor and its relevance among the outputs of a file."""
+
+    of: Explained
+    value: str
+    relevance: str
+
+
+class Case:
+    """An original, its converted file, samples, and fresh conversions of the original.
+
+    Raises
+    ------
+    OptionError
+        The second file holds no conversion.
+    ModelError
+        A file cannot be read.
+    """
+
+    def __init__(self, original: Model, converted: Model | Converted, engine: Engine) -> None:
+        self.engine = engine
+        self.converted = opened(converted)
+        described = read_metadata(self.converted.proto)
+        if described is None:
+            raise OptionError(
+                "is not a converted model", self.converted.name, "make one with `rfponnx convert`"
+            )
+        self.described: Mapping[str, Any] = described
+        self.original = opened(original)
+        self.prepared: Prepared = prepare(self.original, rfp.MINIMUM_OPSET)
+        self.samples: list[Sample] = []
+        self.smallest: Sample | None = None
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The analysed original."""
+        return Graph(self.prepared)
+
+    @cached_property
+    def options(self) -> Options:
+        """The options that the file was converted with."""
+        return Options.from_json(self.described["options"])
+
+    def plan(self, **changed: str) -> Plan:
+        """Return the plan of the file, with some options changed."""
+        options = replace(self.options, **changed)  # type: ignore[arg-type]
+        return plan_for(self.graph, options, self.described["sources"], self.described["masks"])
+
+    @cached_property
+    def own(self) -> Converted:
+        """The original converted again as the file says."""
+        return emit_model(self.plan(), self.described["method"])
+
+    @cached_property
+    def explicit(self) -> Converted:
+        """The original converted so that it can be tested: bias travels, all classes are read."""
+        same = self.options.bias == "explicit" and self.options.readout == "all"
+        if same:
+            return self.own
+        return emit_model(self.plan(bias="explicit", readout="all"), self.described["method"])
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """What the file explains."""
+        names = [o.name for o in self.own.model.graph.output[len(self.graph.outputs) :]]
+        found = []
+        for one in self.own.plan.explained:
+            value = one.tensor if one.own_output else names.pop(0)
+            found.append(Row(one, value, names.pop(0)))
+        return tuple(found)
+
+    def choose(self, count: int, given: Values | None) -> None:
+        """Choose the samples: of two and of one, where the batch is free; the smallest last.
+
+        Raises
+        ------
+        InputError
+            The model does not run on what was given, or on anything that was tried.
+        """
+        if count < 1:
+            raise OptionError(f"{count} samples", "--samples", "give at least 1")
+        maker = Samples(self.graph, self.engine.open(self.original))
+        if given is not None:
+            self.samples = [maker.given(given)]
+            self.smallest = self.samples[0]
+            return
+        self.samples = [maker.draw(i, 2 if i == 0 else 1) for i in range(count)]
+        least = min(self.samples, key=lambda s: s.elements)
+        single = len(self.samples) > 1 or not least.sizes
+        self.smallest = least if single else maker.draw(count, 1)
+
+    def feeds(self, sample: Sample) -> Values:
+        """Return the sample's inputs and random masks, where the file takes masks.
+
+        Two masks of one tensor own no entry together, nor one that a slice owns.
+        """
+        if not run_time_masks(self.described):
+            return sample.feeds
+        plan, rng = self.own.plan, np.random.default_rng(len(sample.feeds))
+        masked = {
+            s.name: p.tensor for s in plan.sources for p in s.pieces if p.masked
+        }  # fmt: skip
+        found: dict[str, Array] = {}
+        for tensor in dict.fromkeys(masked.values()):
+            names = [n for n, t in masked.items() if t == tensor]
+            free = self._unsliced(plan, sample, tensor)
+            masks = owners(rng, free.shape, len(names)) & free
+            found |= {
+                mask_input(n): self._float(tensor, m) for n, m in zip(names, masks, strict=True)
+            }
+        if plan.masks is not None:
+            of = plan.masks.tensor
+            shape = self._shape(sample, of)
+            found[masks_input(of)] = self._float(of, owners(rng, shape, MASKS))
+        return {**found, **sample.feeds}
+
+    def _shape(self, sample: Sample, tensor: str) -> tuple[int, ...]:
+        """Return the shape of a tensor at a sample; where it is not known, 1 (it broadcasts)."""
+        if tensor in sample.feeds:
+            return sample.feeds[tensor].shape
+        return shape_at([d or "" for d in self.graph.shape(tensor) or ()], sample.sizes)
+
+    def _unsliced(self, plan: Plan, sample: Sample, tensor: str) -> Array:
+        """Return which entries of a tensor no slice of any source owns."""
+        free = np.ones(self._shape(sample, tensor), bool)
+        for source in plan.sources:
+            for piece in source.pieces:
+                if piece.tensor == tensor and piece.cuts:
+                    free[tuple(slice(*cut) for cut in piece.slices)] = False
+        return free
+
+    def _float(self, tensor: str, mask: Array) -> Array:
+        return mask.astype(
+            helper.tensor_dtype_to_np_dtype(self.graph.dtype(tensor) or TensorProto.FLOAT)
+        )
+
+
+def opened(model: Model | Converted) -> Loaded:
+    """Return a model read; a conversion in memory keeps the folder of its original.
+
+    Raises
+    ------
+    ModelError
+        It cannot be read.
+    """
+    if not isinstance(model, Converted):
+        return load(model)
+    folder = model.plan.graph.prepared.loaded.folder
+    if folder is None:
+        return load(model.model)
+    return Loaded(model.model, folder, "the converted model", None)

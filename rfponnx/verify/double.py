@@ -1,0 +1,97 @@
+"""The checks in double precision: completeness to rounding, and streams as derivatives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from rfponnx.errors import Unsupported
+from rfponnx.verify import jacobian
+from rfponnx.verify.case import Case
+from rfponnx.verify.completeness import DOUBLE, completeness, first_break
+from rfponnx.verify.engine import Array, Values
+from rfponnx.verify.float64 import Float64
+from rfponnx.verify.report import Check, judged, reported
+
+COMPLETENESS, JACOBIAN = "completeness, float64", "streams are derivatives"
+SLOW = 20.0  # seconds worth a remark
+
+
+def double_checks(case: Case) -> Iterator[Check]:
+    """Evaluate the explicit overlay and both moved models on the smallest sample."""
+    began = time.perf_counter()
+    try:
+        yield from _Double(case).checks(began)
+    except Unsupported as error:
+        yield reported(COMPLETENESS, "not evaluated", str(error))
+
+
+class _Double:
+    def __init__(self, case: Case) -> None:
+        assert case.smallest is not None
+        self.case, self.plan = case, case.explicit.plan
+        self.folder = case.original.folder
+        self.feeds = case.feeds(case.smallest)
+        self.twice = jacobian.doubled(case.explicit)
+        self.model = Float64(self.twice.model, self.folder)
+        self.rows = case.rows
+
+    def checks(self, began: float) -> Iterator[Check]:
+        coefficients, moving = self._direction()
+        names = [n for r in self.rows for n in (r.value, r.relevance)]
+        moved = [at[r.of.tensor] for r in self.rows for at in (self.twice.ahead, self.twice.behind)]
+        values = self.model.run(self._fed(moving, jacobian.STEPS[0]), [*names, *moved])
+        yield self._completeness(values)
+        found = [self._slope(values, coefficients, jacobian.STEPS[0])]
+        for h in jacobian.STEPS[1:]:
+            if found[-1].error <= jacobian.BOUND and not found[-1].kinks:
+                break
+            near = self.model.run(self._fed(moving, h), moved)
+            found.append(self._slope({**values, **near}, coefficients, h))
+        seconds = time.perf_counter() - began
+        yield self._judged(found, f"{seconds:.1f} s" + (", a large model" * (seconds > SLOW)))
+
+    def _direction(self) -> tuple[Array, dict[str, Array]]:
+        inner = jacobian.start_values(self.plan)
+        values = {**self.feeds, **(self.model.run(self.feeds, inner) if inner else {})}
+        shapes = {t: values[t].shape for t in jacobian.source_tensors(self.plan)}
+        rng = np.random.default_rng(len(shapes))
+        return jacobian.direction(self.plan, shapes, self.feeds, rng)
+
+    def _fed(self, moving: Values, h: float) -> dict[str, Array]:
+        return {**self.feeds, **moving, jacobian.STEP: np.asarray(h)}
+
+    def _slope(self, values: Values, coefficients: Array, h: float) -> jacobian.Slope:
+        return jacobian.slope(self.rows, self.twice, values, coefficients, h)
+
+    def _completeness(self, values: Values) -> Check:
+        check = completeness(COMPLETENESS, self.rows, [values], DOUBLE)
+        if check.passed:
+            return check
+
+        def evaluate(model: ModelProto, names: Sequence[str]) -> Any:
+            return Float64(model, self.folder).run(self.feeds, names)
+
+        return judged(
+            check.name,
+            float(check.value),
+            DOUBLE,
+            first_break(self.case.explicit, evaluate, DOUBLE),
+        )
+
+    def _judged(self, found: Sequence[jacobian.Slope], cost: str) -> Check:
+        """Return the check at the best step: fewest kinks, then the smallest error."""
+        best = min(found, key=lambda s: (s.kinks, s.error))
+        notes = [cost]
+        if self.twice.affine:
+            total = len(self.plan.steps)
+            notes.append(f"{self.twice.affine} of {total} nodes as the affine maps they are")
+        if best.kinks == best.entries and best.entries:
+            return reported(JACOBIAN, "not judged", "; ".join(["a kink in every entry", *notes]))
+        if best.kinks:
+            notes.append(f"{best.kinks} of {best.entries} entries lie at a kink")
+        return judged(JACOBIAN, best.error, jacobian.BOUND, "; ".join(notes))

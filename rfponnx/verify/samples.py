@@ -1,0 +1,179 @@
+"""Inputs that a model runs on, chosen without help: sizes tried small first, values by law."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rfponnx.errors import InputError, RfpError, nearest
+from rfponnx.graph.graph import Graph
+from rfponnx.verify.engine import Array, Runner, Values
+from rfponnx.verify.inputs import Law, law_of, size_hints
+
+#: Sizes of a free dimension, in the order in which they are tried.
+SIZES = (32, 64, 16, 48, 96, 128, 224, 8, 24, 20, 28, 256, 299, 10, 5, 3, 1, 2, 4, 12, 100, 512)
+WAYS = ("normal", "positive", "small")
+PATIENCE = 60.0  # seconds of search for sizes that run
+
+Sizes = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Inputs, and what the original model makes of them with optimisation off.
+
+    Attributes
+    ----------
+    feeds, outputs
+        Tensors by name.
+    sizes
+        What the free dimensions were taken as.
+    """
+
+    feeds: Values
+    outputs: Values
+    sizes: Sizes
+
+    @property
+    def elements(self) -> int:
+        """How large the inputs are."""
+        return sum(v.size for v in self.feeds.values())
+
+
+class Samples:
+    """Random inputs of a model, the same for the same seed.
+
+    Parameters
+    ----------
+    graph
+        The analysed original.
+    original
+        A session of it, optimisation off.
+    """
+
+    def __init__(self, graph: Graph, original: Runner, seed: int = 0) -> None:
+        self._graph, self._original, self._seed = graph, original, seed
+        self._laws: dict[str, Law] = {}
+        self._found: dict[int, Sizes] = {}  # by batch
+        self._way = WAYS[0]
+
+    def draw(self, index: int, batch: int) -> Sample:
+        """Return sample `index` with this batch, or with a batch of 1 where that fails.
+
+        Raises
+        ------
+        InputError
+            No sizes were found at which the model runs.
+        """
+        self._laws = self._laws or {n: law_of(self._graph, n) for n in self._graph.inputs}
+        known = self._found.get(batch)
+        if known is not None:
+            return self._at(index, known, self._way)
+        return self._search(index, batch)
+
+    def given(self, feeds: Values) -> Sample:
+        """Return the sample of explicit inputs.
+
+        Raises
+        ------
+        InputError
+            An input is missing, or a name is none.
+        """
+        for name in feeds:
+            if name not in self._graph.inputs and not name.endswith(("_mask", "_masks")):
+                hint = nearest(name, self._graph.inputs)
+                raise InputError(f"the model has no input `{name}`", "--input", hint)
+        for name in self._graph.inputs:
+            if name not in feeds:
+                raise InputError(f"no value for the input `{name}`", hint="give it with --input")
+        sizes = {
+            symbol: int(size)
+            for name in self._graph.inputs
+            for symbol, size in zip(_symbols(self._graph, name), feeds[name].shape, strict=False)
+            if isinstance(symbol, str)
+        }
+        return Sample(dict(feeds), self._original.run(feeds), sizes)
+
+    def _search(self, index: int, batch: int) -> Sample:
+        """Find sizes at which the model runs, then values that keep it finite."""
+        began, first = time.monotonic(), None
+        for sizes in self._sizes(batch):
+            try:
+                sample = self._at(index, sizes, WAYS[0])
+            except RfpError as error:
+                first = first or error
+                if time.monotonic() - began > PATIENCE:
+                    break
+                continue
+            self._found[batch] = sizes
+            return self._finite(index, sample)
+        raise InputError(
+            f"no input was found that the model runs on ({first})",
+            self._graph.prepared.loaded.name,
+            "give inputs with --input NAME=FILE",
+        )
+
+    def _finite(self, index: int, sample: Sample) -> Sample:
+        """Return the sample, or one drawn another way if the model makes no numbers of it."""
+        for way in WAYS:
+            other = sample if way == WAYS[0] else self._at(index, sample.sizes, way)
+            if finite(other):
+                self._way = way
+                return other
+        return sample
+
+    def _sizes(self, batch: int) -> Iterator[Sizes]:
+        """Yield sizes of all free dimensions: fixed by weights, all equal, then mixed."""
+        shapes = [_symbols(self._graph, name) for name in self._graph.inputs]
+        front = {s[0] for s in shapes if s and isinstance(s[0], str)}
+        free = dict.fromkeys(d for s in shapes for d in s if isinstance(d, str))
+        hints = {s: h for s, h in size_hints(self._graph).items() if s in free}
+        rest = [s for s in free if s not in front and s not in hints]
+        batches = [b for b in (batch, 1) if b <= batch] if front - hints.keys() else [1]
+        mixed = itertools.product(SIZES[:8], repeat=len(rest)) if 1 < len(rest) <= 4 else ()
+        equal = ((size,) * len(rest) for size in SIZES) if rest else [()]
+        for values in itertools.chain(equal, mixed):
+            for count in dict.fromkeys(batches):
+                yield dict.fromkeys(front, count) | dict(zip(rest, values, strict=True)) | hints
+
+    def _at(self, index: int, sizes: Sizes, way: str) -> Sample:
+        rng = np.random.default_rng((self._seed, index))
+        feeds = {
+            name: self._laws[name].draw(rng, shape_at(_symbols(self._graph, name), sizes), way)
+            for name in self._graph.inputs
+        }
+        outputs = self._original.run(feeds)
+        if not all(np.size(v) for v in outputs.values()):
+            raise InputError("an output has no entries at these sizes")
+        return Sample(feeds, outputs, sizes)
+
+
+def shape_at(shape: Sequence[int | str | None], sizes: Sizes) -> tuple[int, ...]:
+    """Return a shape at these sizes; what is not known is 1, which broadcasts."""
+    return tuple(d if isinstance(d, int) else sizes.get(str(d), 1) for d in shape)
+
+
+def _symbols(graph: Graph, name: str) -> tuple[int | str, ...]:
+    """Return the dimensions of an input, unnamed ones under a name of their own."""
+    shape = graph.shape(name)
+    if shape is None:
+        raise InputError(f"the rank of the input `{name}` is not known", hint="give --input")
+    return tuple(f"{name}:{a}" if d is None else d for a, d in enumerate(shape))
+
+
+def finite(sample: Sample) -> bool:
+    """Tell whether all float outputs are numbers."""
+    floats = (
+        v for v in sample.outputs.values() if isinstance(v, np.ndarray) and v.dtype.kind == "f"
+    )
+    return all(bool(np.isfinite(v).all()) for v in floats)
+
+
+def owners(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Array:
+    """Return masks ``[count, *shape]``: every entry belongs to one of `count`, or to nobody."""
+    owner = rng.integers(0, count + 1, shape)
+    return np.asarray(owner[None] == np.arange(count).reshape(-1, *[1] * len(shape)))
