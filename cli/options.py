@@ -1,0 +1,115 @@
+"""Options that several commands share, and how their words are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from rfponnx.errors import OptionError
+
+Command = Callable[..., int | None]
+
+
+def planning(function: Command) -> Command:
+    """Add the options that decide what a conversion does."""
+    for option in reversed(_PLANNING):
+        function = option(function)
+    return function
+
+
+_PLANNING = (
+    click.option(
+        "--source", "sources", multiple=True, metavar="NAME=PIECE[+PIECE...]",
+        help="A data source: TENSOR, TENSOR[slices] or TENSOR@mask, joined by +. Repeatable; "
+        "without any, every input is a source.",
+    ),
+    click.option(
+        "--linearisation", multiple=True, metavar="[PATTERN=]weighted|taylor|ratio",
+        help="Of smooth functions, for all nodes or for those that match. Repeatable.",
+    ),
+    click.option(
+        "--release", multiple=True, metavar="PATTERN=left|right|split|none",
+        help="Which factor of a product is a constant. Repeatable.",
+    ),
+    click.option(
+        "--explain", multiple=True, metavar="TENSOR",
+        help="Explain exactly this tensor, nothing looked through. Repeatable.",
+    ),
+    click.option("--class-axis", type=int, metavar="N", help="The axis of the classes."),
+    click.option(
+        "--set", "numbers", multiple=True, metavar="KEY=VALUE",
+        help="A number of the method: eps, shift. Repeatable.",
+    ),
+)  # fmt: skip
+
+
+def feeding(function: Command) -> Command:
+    """Add the options that bring data in."""
+    for option in reversed(_FEEDING):
+        function = option(function)
+    return function
+
+
+_FEEDING = (
+    click.option(
+        "--input", "files", multiple=True, metavar="NAME=FILE",
+        help="Data for an input: .npy, .npz, FILE.npz:KEY or a picture; FILE.npz alone for all "
+        "inputs by their names. Repeatable.",
+    ),
+    click.option(
+        "--scale", metavar="FACTOR",
+        help="Of stored numbers: (x * scale - mean) / std; 1/255 for 8-bit data unless given.",
+    ),
+    click.option("--mean", metavar="A[,B,C]", help="Subtracted, one or one for each channel."),
+    click.option("--std", metavar="A[,B,C]", help="Divided by, one or one for each channel."),
+    click.option(
+        "--image-layout", "layout", type=click.Choice(["auto", "nchw", "nhwc"]), default="auto",
+        help="Where the channels of a picture go.",
+    ),
+    click.option(
+        "--color", type=click.Choice(["rgb", "bgr"]), default="rgb",
+        help="The order of the channels of a picture.",
+    ),
+    click.option("--resize", is_flag=True, help="Fit pictures to the size of the input."),
+)  # fmt: skip
+
+
+def pixels(given: dict[str, Any]) -> Any:
+    """Take the options of `feeding`, but the files, out of a command's options."""
+    from rfponnx.runtime.inputs import Pixels
+
+    scale = given.pop("scale")
+    return Pixels(
+        scale=None if scale is None else _real("--scale", scale),
+        mean=reals("--mean", given.pop("mean")),
+        std=reals("--std", given.pop("std")),
+        layout=given.pop("layout"),
+        color=given.pop("color"),
+        resize=given.pop("resize"),
+    )
+
+
+def reals(option: str, text: str | None) -> tuple[float, ...]:
+    """Read ``A,B,C``; a number may be a fraction, ``1/255``."""
+    return () if text is None else tuple(_real(option, part) for part in text.split(","))
+
+
+def pairs(option: str, given: Sequence[str]) -> dict[str, float]:
+    """Read ``KEY=NUMBER``, any number of times."""
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise OptionError(f"`{text}` is not KEY=VALUE", option)
+        found[key.strip()] = _real(f"{option} {key}", value)
+    return found
+
+
+def _real(option: str, text: str) -> float:
+    try:
+        return float(Fraction(text.strip())) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise OptionError(f"`{text}` is not a number", option) from None

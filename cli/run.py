@@ -1,0 +1,169 @@
+"""`rfponnx run`: predictions, and what each source contributed to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rfponnx_cli.options import feeding, pixels
+from rfponnx_cli.program import Mode, command, running
+
+if TYPE_CHECKING:
+    from rfponnx.runtime.session import Results
+    from rfponnx.runtime.summary import Part
+    from rfponnx_cli.render import Out
+
+FEW = 8  # samples that are shown without -v
+CLASSES = 6  # classes of one sample that are shown without -v
+
+
+@click.command(short_help="Predict, and show what each source contributed.")
+@click.argument("model")
+@feeding
+@click.option("--random", type=int, metavar="SEED", help="Draw what no --input gives.")
+@click.option(
+    "--batch", type=int, metavar="N", help="Samples at a time; with --random alone, how many."
+)
+@click.option("--memory", type=float, metavar="MB", help="About how much a run may take.")
+@click.option("-o", "--output", metavar="OUT.npz", help="Write all outputs by their names.")
+@click.option("--plot", metavar="PNG", help="Draw the contributions of the sources.")
+@click.option("--force", is_flag=True, help="Replace outputs that exist.")
+@running
+@command
+def run(mode: Mode, model: str, files: tuple[str, ...], **given: Any) -> None:
+    """Run MODEL and show what each source contributed to the prediction of every sample."""
+    from rfponnx.errors import InputError
+    from rfponnx.runtime.draw import drawn
+    from rfponnx.runtime.inputs import read_inputs
+    from rfponnx.runtime.plot import check_plot, plot_results
+    from rfponnx.runtime.session import Session
+    from rfponnx.runtime.write import check_target, write_arrays
+    from rfponnx_cli.render import Out
+
+    out, how, force = Out(mode), pixels(given), given["force"]
+    random, batch = given["random"], given["batch"]
+    output, plot = given["output"], given["plot"]
+    if output:
+        check_target(Path(output), force=force)
+    if plot:
+        check_plot(Path(plot), force=force)
+    with out.progress(f"running {model}") as say:
+        session = Session(
+            model, given["provider"], threads=given["threads"], memory=given["memory"]
+        )
+        feeds = read_inputs(files, session.inputs, how)
+        if not feeds and random is None and session.inputs:
+            raise InputError("no data", session.name, "give --input NAME=FILE or --random SEED")
+        if random is not None:
+            say("looking for sizes")
+            feeds = drawn(session, model, feeds, seed=random, batch=None if files else batch)
+        say("")
+        results = session.run(feeds, batch=batch if files else None)
+        if output:
+            write_arrays(Path(output), results, force=force)
+        if plot:
+            plot_results(Path(plot), results, feeds, force=force)
+    written = [path for path in (output, plot) if path]
+    if mode.json:
+        out.document({"model": model, "written": written, **report(results)})
+        return
+    show(out, results)
+    for path in written:
+        out.note(f"written: {path}")
+    if results.description is None:
+        out.note(f"{model} is not converted: `rfponnx convert {model}` adds what its sources do")
+
+
+def report(results: Results) -> dict[str, Any]:
+    """Return all numbers as JSON data."""
+    outputs = {n: {"shape": list(a.shape), "dtype": str(a.dtype)} for n, a in results.items()}
+    found: dict[str, Any] = {"outputs": outputs, "converted": results.description is not None}
+    if results.description is None:
+        return found
+    rows = results.sources
+    found["sources"] = list(rows)
+    found["explained"] = [
+        {
+            "output": one.output,
+            "tensor": one.tensor,
+            "relevance": one.relevance,
+            "class_axis": one.class_axis,
+            "mean_shares": dict(zip(rows, results.view(one.relevance).overall, strict=True)),
+            "predictions": [_record(p, rows) for p in results.parts(one.relevance)],
+        }
+        for one in results.description.readouts
+    ]
+    return found
+
+
+def _record(part: Part, rows: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "sample": part.sample,
+        "class": part.index,
+        "positions": part.positions,
+        "fraction": part.fraction,
+        "value": part.value,
+        "probability": part.probability,
+        "contributions": dict(zip(rows, part.contributions, strict=True)),
+        "shares": dict(zip(rows, part.shares, strict=True)),
+    }
+
+
+def show(out: Out, results: Results) -> None:
+    """Print the numbers of the first samples and the shares over all of them."""
+    if results.description is None:
+        _outputs(out, results)
+        return
+    rows = results.sources
+    for place, one in enumerate(results.description.readouts):
+        if place:
+            out.line()
+        view, parts = results.view(one.relevance), results.parts(one.relevance)
+        samples = len(view.winner)
+        behind = "" if one.tensor == one.output else f" (explained at {one.tensor})"
+        out.line(f"{one.output}{behind}", "bold")
+        limit = samples if out.mode.verbose else FEW
+        _parts(out, [p for p in parts if p.sample < limit], rows, many=view.winner.shape[1] > 1)
+        if samples > limit:
+            out.note(f"{samples - limit} more samples; -v shows them")
+        shares = ", ".join(f"{n} {100 * s:.1f} %" for n, s in zip(rows, view.overall, strict=True))
+        out.line(f"mean share over {samples} sample{'s' * (samples > 1)}: {shares}")
+
+
+def _parts(out: Out, parts: list[Part], rows: tuple[str, ...], *, many: bool) -> None:
+    """Print one table: a block a prediction, a row a source."""
+    from rfponnx_cli.render import Column, number, percent
+
+    if not out.mode.verbose and many:
+        kept = {p.sample: [q for q in parts if q.sample == p.sample][:CLASSES] for p in parts}
+        parts = [p for sample in kept.values() for p in sample]
+    chance = all(p.probability is not None for p in parts)
+    scale = max((abs(c) for p in parts for c in p.contributions), default=0.0)
+    cells, breaks = [], []
+    for p in parts:
+        value = number(p.probability, 3) if p.probability is not None else number(p.value)
+        lead = [str(p.sample), str(p.index), *([percent(p.fraction)] if many else []), value]
+        for i, name in enumerate(rows):
+            head = lead if i == 0 else [""] * len(lead)
+            c = p.contributions[i]
+            cells.append([*head, name, f"{c:+.4g}", percent(p.shares[i]), out.bar(c, scale)])
+        breaks.append(len(cells) - 1)
+    columns = [Column("sample", right=True), Column("class", right=True)]
+    columns += [Column("area", right=True)] if many else []
+    columns += [Column("prob." if chance else "value", right=True), Column("source", share=True)]
+    columns += [Column("gives", right=True), Column("share", right=True), Column("- 0 +")]
+    out.table(columns, cells, breaks=breaks[:-1])
+
+
+def _outputs(out: Out, results: Results) -> None:
+    from rfponnx_cli.render import Column, number
+
+    cells = []
+    for name, a in results.items():
+        numeric = a.dtype.kind in "iufb"
+        ends = [number(float(a.min())), number(float(a.max()))] if numeric and a.size else ["", ""]
+        cells.append([name, str(a.dtype), str(list(a.shape)), *ends])
+    heads = [Column("output", share=True), Column("type"), Column("shape")]
+    out.table([*heads, Column("min", right=True), Column("max", right=True)], cells)

@@ -1,0 +1,245 @@
+"""Data from files: .npy, .npz and pictures, brought into the form that an input wants."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rfponnx.errors import InputError, OptionError, nearest
+from rfponnx.runtime.ports import Array, Port, shape_text
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """How stored numbers become the numbers a network wants: ``(x * scale - mean) / std``.
+
+    Attributes
+    ----------
+    scale
+        ``None``: 1/255 for 8-bit data, else 1.
+    mean, std
+        One number, or one for each channel, in the order of the network's channels.
+    layout
+        ``nchw``, ``nhwc``, or ``auto``: where the input has 1, 3 or 4 channels.
+    color
+        ``rgb`` or ``bgr``: the order of a picture's channels.
+    resize
+        Whether a picture may be resized to fit.
+    """
+
+    scale: float | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    layout: str = "auto"
+    color: str = "rgb"
+    resize: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether the numbers are to be changed in arrays too."""
+        return self.scale is not None or bool(self.mean) or bool(self.std)
+
+
+def read_inputs(specs: Sequence[str], ports: Sequence[Port], pixels: Pixels) -> dict[str, Array]:
+    """Read ``NAME=FILE`` and ``FILE.npz``; several files for one input are put behind each other.
+
+    Raises
+    ------
+    InputError
+        No such input or file, a file that cannot be read, a picture that does not fit.
+    """
+    found: dict[str, list[Array]] = {}
+    for spec in specs:
+        for name, array in _read(spec, ports, pixels):
+            found.setdefault(name, []).append(array)
+    joined = {}
+    for name, arrays in found.items():
+        if len({a.shape[1:] for a in arrays}) > 1 or not all(a.ndim for a in arrays):
+            shapes = ", ".join(shape_text(a.shape) for a in arrays)
+            raise InputError(f"its files do not fit together: {shapes}", f"input `{name}`")
+        joined[name] = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+    return joined
+
+
+def _read(spec: str, ports: Sequence[Port], pixels: Pixels) -> Iterator[tuple[str, Array]]:
+    p, file = _split(spec, ports)
+    path, _, key = file.partition(".npz:")
+    where = f"--input {spec}"
+    if path != file or file.endswith(".npz"):
+        path = f"{path}.npz" if path != file else file
+        arrays = _archive(Path(path), where)
+        for one, array in _chosen(arrays, p, key, ports, where):
+            yield one.name, _converted(array, one, pixels)
+    elif p is None:
+        one = _only(ports, where)
+        yield one.name, _file(Path(file), one, pixels, where)
+    else:
+        yield p.name, _file(Path(file), p, pixels, where)
+
+
+def _split(spec: str, ports: Sequence[Port]) -> tuple[Port | None, str]:
+    """Return the input and the file of ``NAME=FILE``; names may hold ``=`` themselves."""
+    for p in sorted(ports, key=lambda p: -len(p.name)):
+        if spec.startswith(f"{p.name}=") and len(spec) > len(p.name) + 1:
+            return p, spec[len(p.name) + 1 :]
+    name, equals, file = spec.partition("=")
+    if not equals:
+        return None, spec
+    if not file:
+        raise InputError("names no file", f"--input {spec}", "write NAME=FILE")
+    known = [p.name for p in ports]
+    hint = nearest(name, known) or f"inputs are: {', '.join(known)}"
+    raise InputError(f"no input `{name}`", f"--input {spec}", hint)
+
+
+def _only(ports: Sequence[Port], where: str) -> Port:
+    if len(ports) == 1:
+        return ports[0]
+    names = ", ".join(p.name for p in ports)
+    raise InputError("does not say for which input", where, f"write NAME=FILE; inputs: {names}")
+
+
+def _chosen(
+    arrays: Mapping[str, Array], p: Port | None, key: str, ports: Sequence[Port], where: str
+) -> Iterator[tuple[Port, Array]]:
+    """Yield what an archive holds for an input, or for all inputs by their names."""
+    keys = ", ".join(arrays)
+    if p is None:
+        wanted = [one for one in ports if one.name in arrays and key in ("", one.name)]
+        if not wanted:
+            names = ", ".join(one.name for one in ports)
+            hint = f"it holds {keys}; inputs are {names}"
+            raise InputError("holds no array with the name of an input", where, hint)
+        yield from ((one, arrays[one.name]) for one in wanted)
+        return
+    name = key or (p.name if p.name in arrays else next(iter(arrays), ""))
+    if name not in arrays or (not key and name != p.name and len(arrays) > 1):
+        what = f"holds no array `{key or p.name}`"
+        raise InputError(what, where, nearest(key, arrays) or f"it holds {keys}")
+    yield p, arrays[name]
+
+
+def _archive(path: Path, where: str) -> dict[str, Array]:
+    loaded = _load(path, where)
+    if isinstance(loaded, np.ndarray):
+        raise InputError("is a single array, not an archive", where)
+    try:
+        with loaded:
+            return {key: loaded[key] for key in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        raise InputError(f"cannot be read: {_reason(error)}", where) from error
+
+
+def _load(path: Path, where: str) -> Any:
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "no such file"
+        raise InputError(what, where)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError, TypeError) as error:
+        raise InputError(f"is no NumPy file: {_reason(error)}", where) from error
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _file(path: Path, p: Port, pixels: Pixels, where: str) -> Array:
+    if path.suffix.lower() in PICTURES:
+        return _picture(path, p, pixels, where)
+    loaded = _load(path, where)
+    if not isinstance(loaded, np.ndarray):
+        loaded.close()
+        raise InputError("is an archive", where, "let its name end in .npz")
+    return _converted(loaded, p, pixels)
+
+
+def _converted(array: Array, p: Port, pixels: Pixels) -> Array:
+    """Return an array as pixels where that was asked for; else as it is."""
+    if not pixels.given or not p.is_float or array.dtype.kind not in "uif":
+        return array
+    axis = 1 if _layout(p, pixels) == "nchw" else array.ndim - 1
+    return _scaled(array, p, pixels, axis)
+
+
+def _scaled(array: Array, p: Port, pixels: Pixels, channel_axis: int) -> Array:
+    """Return ``(x * scale - mean) / std`` in the input's own type."""
+    default = 1 / 255 if array.dtype == np.uint8 else 1.0
+    x = array.astype(np.float64) * (default if pixels.scale is None else pixels.scale)
+    for option, numbers in (("--mean", pixels.mean), ("--std", pixels.std)):
+        if not numbers:
+            continue
+        if len(numbers) > 1 and (x.ndim < 2 or len(numbers) != x.shape[channel_axis]):
+            what = f"{len(numbers)} numbers for the shape {shape_text(x.shape)} of `{p.name}`"
+            raise OptionError(what, option, "give one, or one for each channel")
+        behind = (1,) * (x.ndim - 1 - channel_axis) if len(numbers) > 1 else ()
+        each = np.array(numbers, np.float64).reshape(-1, *behind)
+        x = x - each if option == "--mean" else x / each
+    return x.astype(p.numpy)
+
+
+def _layout(p: Port, pixels: Pixels) -> str:
+    if pixels.layout != "auto":
+        return pixels.layout
+    rank, lead = len(p.shape), max(len(p.shape) - 3, 0)
+    channels = p.shape[lead] if rank >= 3 else None
+    return "nhwc" if channels not in MODES and rank >= 3 and p.shape[-1] in MODES else "nchw"
+
+
+def _picture(path: Path, p: Port, pixels: Pixels, where: str) -> Array:
+    """Read a picture in the mode, layout and size of an input, with a sample axis where it has."""
+    rank = len(p.shape)
+    if rank not in (3, 4):
+        raise InputError(f"a picture has no place in {p.text}", where, "give a .npy file")
+    last = _layout(p, pixels) == "nhwc"
+    c, h, w = (p.shape[i] for i in ((-1, -3, -2) if last else (-3, -2, -1)))
+    mode = MODES.get(c) if isinstance(c, int) else "RGB"
+    if mode is None:
+        what = f"a picture has 1, 3 or 4 channels, `{p.name}` has {c}"
+        raise InputError(what, where, "give a .npy file")
+    array = _opened(path, mode, (h, w), pixels.resize, where)
+    if array.shape[-1] == 3 and pixels.color == "bgr":
+        array = array[..., ::-1]
+    array = array if last else array.transpose(2, 0, 1)
+    if p.is_float:
+        array = _scaled(array, p, pixels, array.ndim - 1 if last else 0)
+    return array[np.newaxis] if rank == 4 else array
+
+
+def _opened(
+    path: Path, mode: str, size: tuple[int | str | None, int | str | None], resize: bool, where: str
+) -> Array:
+    """Return a picture as uint8 [H, W, C]."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise InputError("pictures need Pillow", where, "pip install 'rfponnx[plot]'") from error
+    if not path.is_file():
+        raise InputError("no such file", where)
+    try:
+        with Image.open(path) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise InputError("has more than 8 bits a pixel", where, "give a .npy file")
+            picture = ImageOps.exif_transpose(opened).convert(mode)
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them
+        raise InputError(f"cannot be read as a picture: {_reason(error)}", where) from error
+    height, width = (d if isinstance(d, int) else None for d in size)
+    target = (width or picture.width, height or picture.height)
+    if picture.size != target:
+        if not resize:
+            got, want = (f"{s[0]} x {s[1]}" for s in (picture.size, target))
+            what = f"the picture is {got} pixels, the input takes {want} (width x height)"
+            raise InputError(what, where, "--resize fits it")
+        picture = picture.resize(target, Image.Resampling.BILINEAR)
+    array: Array = np.asarray(picture, np.uint8)
+    return array.reshape(target[1], target[0], -1)
