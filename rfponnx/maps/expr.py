@@ -6,6 +6,7 @@ An expression says what a gain *is*; how it is spelled in ONNX is decided here, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,19 @@ from rfponnx.graph.builder import Builder
 
 # Powers of two keep the product exact, so a HardSigmoid with such a slope is a step: 0 at and
 # below the threshold, 1 above it.  It stays in the runtime's blocked layout (no copies).
-STEP = {TensorProto.FLOAT: 2.0**126, TensorProto.FLOAT16: 2.0**14, TensorProto.BFLOAT16: 2.0**126}
-BELOW = {TensorProto.FLOAT: 2.0**100, TensorProto.BFLOAT16: 2.0**100}
+STEP: dict[int, float] = {
+    TensorProto.FLOAT: 2.0**126,
+    TensorProto.FLOAT16: 2.0**14,
+    TensorProto.BFLOAT16: 2.0**126,
+}
+# The same beside a threshold that is not 0: its distance to the next float times the slope is
+# at least 1, and its product with the slope is finite.
+BESIDE: dict[int, float] = {TensorProto.FLOAT: 2.0**100, TensorProto.BFLOAT16: 2.0**100}
+THRESHOLDS = (2.0**-70, 2.0**27)
+
+# A number below which functions are their tangents; a number that stands for infinity.
+TINIEST: dict[int, float] = {TensorProto.FLOAT16: 2.0**-12}  # else 2^-60
+LARGEST: dict[int, float] = {TensorProto.FLOAT16: 6e4, TensorProto.DOUBLE: 1e308}  # else 3.38e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +108,11 @@ class Expr:
             return b.ints(list(content["values"]))
         if self.kind == "shape":
             return b.shape(str(content["of"]))
+        if self.kind == "positions":
+            return _positions(b, str(content["of"]))
         if self.kind in LOWERED:
-            return LOWERED[self.kind](b, dtype, *self.args)
+            written: str = LOWERED[self.kind](b, dtype, *self.args)
+            return written
         inputs = [a.emit(b, dtype) for a in self.args]
         which = content.pop("output", 0)
         return b.ops(self.kind, *inputs, outputs=which + 1, **content)[which]
@@ -129,6 +144,22 @@ def shape(of: str) -> Expr:
     return Expr("shape", attrs=(("of", of),))
 
 
+def positions(of: str) -> Expr:
+    """The row-major position of every entry of a primal tensor, int64, in its shape."""
+    return Expr("positions", attrs=(("of", of),))
+
+
+#: Stands in an expression for the tensor that `filled` puts there.
+HOLE = Expr("hole")
+
+
+def filled(e: Expr, value: Expr) -> Expr:
+    """Return an expression with its hole filled."""
+    if e == HOLE:
+        return value
+    return Expr(e.kind, tuple(filled(a, value) for a in e.args), e.attrs)
+
+
 def call(kind: str, *args: Expr | float, **attrs: Any) -> Expr:
     """An operator applied to expressions and numbers."""
     operands = tuple(a if isinstance(a, Expr) else number(a) for a in args)
@@ -144,14 +175,34 @@ tanh, exp, log, sqrt = function("Tanh"), function("Exp"), function("Log"), funct
 absolute, erf, sigmoid = function("Abs"), function("Erf"), function("Sigmoid")
 reciprocal, power, sin, cos = (function(k) for k in ("Reciprocal", "Pow", "Sin", "Cos"))
 minimum, maximum, sign = function("Min"), function("Max"), function("Sign")
+clip = function("Clip")  # x, low, high
 step = function("step")  # 1 where x > 0, else 0
 below = function("below")  # 1 where x < number, else 0
 equal = function("equal")  # 1 where a == b, else 0
 not_less = function("not_less")  # 1 where a >= b, else 0
 choose = function("choose")  # a where mask (0 or 1) > 0, else b
 quotient = function("quotient")  # a / b, and a third number where b == 0
+finite = function("finite")  # the largest number of the type for infinity
+doubled = function("doubled")  # computed in double, rounded once at the end
 mean = function("mean")  # mean over axes, kept
 total = function("total")  # sum over axes, kept
+
+
+#: A positive number so small that functions are their tangents below it.
+TINY = Expr("tiny")
+
+
+def apart(x: Expr) -> Expr:
+    """``|x|`` kept from zero: f(apart(x)) / apart(x) is f(x) / x of an odd f, also at 0."""
+    return maximum(absolute(x), TINY)
+
+
+def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
+    """``c[0] + c[1] x + c[2] x^2 + ...`` by Horner's rule."""
+    value: Expr = number(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        value = value * x + c
+    return value
 
 
 def applied(kind: str, *args: Expr, **attrs: Any) -> Expr:
@@ -167,31 +218,46 @@ def per_channel(values: Expr, rank: int) -> Expr:
     return call("Unsqueeze", values, ints(range(1, rank - 1)))
 
 
+def _positions(b: Builder, of: str) -> str:
+    known = b.sizes(of)
+    count = b.ints(math.prod(known)) if known is not None else b.op("Size", of)
+    flat = b.op("Range", b.ints(0), count, b.ints(1))
+    return b.op("Reshape", flat, b.shape(of)) if b.graph.rank(of) != 1 else flat
+
+
 def _step(b: Builder, dtype: int, x: Expr) -> str:
-    value = x.emit(b, dtype)
-    if dtype in STEP:
-        return b.op("HardSigmoid", value, alpha=STEP[dtype], beta=0.0)
-    return b.op("Cast", b.op("Greater", value, b.floats(0.0, dtype)), to=dtype)
+    return _beyond(b, dtype, x, number(0), 1)
 
 
-def _below(b: Builder, dtype: int, x: Expr, bound: Expr) -> str:
-    limit = float(bound.attrs[0][1])
-    slope = BELOW.get(dtype)
-    if slope is None or abs(limit) * slope > float(np.finfo(np.float32).max):
-        return _compare("Less", b, dtype, x, bound)
-    return b.op("HardSigmoid", x.emit(b, dtype), alpha=-slope, beta=limit * slope)
+def _beyond(b: Builder, dtype: int, x: Expr, bound: Expr, side: int) -> str:
+    """Return 1 where x is above (side 1) or below (side -1) a bound, else 0."""
+    limit = float(bound.attrs[0][1]) if bound.kind == "number" else float("nan")
+    slope = (STEP if limit == 0 else BESIDE).get(dtype)
+    if slope is None or not (limit == 0 or THRESHOLDS[0] <= abs(limit) <= THRESHOLDS[1]):
+        return _compare("Greater" if side > 0 else "Less", b, dtype, x, bound)
+    beta = 0.0 if limit == 0 else -side * limit * slope
+    return b.op("HardSigmoid", x.emit(b, dtype), alpha=side * slope, beta=beta)
 
 
 def _compare(kind: str, b: Builder, dtype: int, x: Expr, y: Expr) -> str:
     return b.op("Cast", b.op(kind, x.emit(b, dtype), y.emit(b, dtype)), to=dtype)
 
 
-def _greater(b: Builder, dtype: int, x: Expr, y: Expr) -> str:
-    return _step(b, dtype, x) if y == number(0) else _compare("Greater", b, dtype, x, y)
+def _sign(b: Builder, dtype: int, x: Expr) -> str:
+    """Return -1, 0 or 1: twice a step that is 1/2 at zero, less 1 (Sign is slow, or absent)."""
+    if dtype not in STEP:
+        return b.op("Sub", _step(b, dtype, x), _beyond(b, dtype, x, number(0), -1))
+    half = b.op("HardSigmoid", x.emit(b, dtype), alpha=STEP[dtype], beta=0.5)
+    return b.op("Add", b.op("Mul", half, b.floats(2.0, dtype)), b.floats(-1.0, dtype))
+
+
+_COMPARED = {"greater": "Greater", "less": "Less", "equal": "Equal", "not_less": "GreaterOrEqual"}
 
 
 def _choose(b: Builder, dtype: int, mask: Expr, x: Expr, y: Expr) -> str:
-    condition = b.op("Greater", mask.emit(b, dtype), b.floats(0.5, dtype))
+    kind = _COMPARED.get(mask.kind, "Greater")
+    sides = mask.args if mask.kind in _COMPARED else (mask, number(0.5))
+    condition = b.op(kind, *(side.emit(b, dtype) for side in sides))
     return b.op("Where", condition, x.emit(b, dtype), y.emit(b, dtype))
 
 
@@ -201,6 +267,19 @@ def _quotient(b: Builder, dtype: int, x: Expr, y: Expr, at_zero: Expr) -> str:
     safe = b.op("Where", zero, b.floats(1.0, dtype), divisor)
     value = b.op("Div", x.emit(b, dtype), safe)
     return b.op("Where", zero, at_zero.emit(b, dtype), value)
+
+
+def _doubled(b: Builder, dtype: int, x: Expr) -> str:
+    wide = x.emit(b, TensorProto.DOUBLE) if dtype == TensorProto.DOUBLE else _widened(b, x)
+    return wide if dtype == TensorProto.DOUBLE else b.op("Cast", wide, to=dtype)
+
+
+def _widened(b: Builder, x: Expr) -> str:
+    if x.kind == "tensor":
+        return b.op("Cast", x.emit(b, TensorProto.DOUBLE), to=TensorProto.DOUBLE)
+    if x.args:
+        return b.op(x.kind, *(_widened(b, a) for a in x.args), **dict(x.attrs))
+    return x.emit(b, TensorProto.DOUBLE)
 
 
 def _reduction(kind: str) -> Callable[..., str]:
@@ -213,24 +292,44 @@ def _reduction(kind: str) -> Callable[..., str]:
 #: How an expression is spelled in ONNX, where it is not simply an operator.
 LOWERED: dict[str, Callable[..., str]] = {
     "step": _step,
-    "below": _below,
-    "greater": _greater,
-    "less": lambda b, dtype, x, y: _compare("Less", b, dtype, x, y),
+    "below": lambda b, dtype, x, y: _beyond(b, dtype, x, y, -1),
+    "greater": lambda b, dtype, x, y: _beyond(b, dtype, x, y, 1),
+    "less": lambda b, dtype, x, y: _beyond(b, dtype, x, y, -1),
     "equal": lambda b, dtype, x, y: _compare("Equal", b, dtype, x, y),
     "not_less": lambda b, dtype, x, y: _compare("GreaterOrEqual", b, dtype, x, y),
     "choose": _choose,
+    "Sign": _sign,
     "quotient": _quotient,
+    "tiny": lambda b, dtype: b.floats(TINIEST.get(dtype, 2.0**-60), dtype),
+    "finite": lambda b, dtype, x: b.op(
+        "Clip",
+        x.emit(b, dtype),
+        *(b.floats(s * LARGEST.get(dtype, 3.38e38), dtype) for s in (-1, 1)),
+    ),
+    "doubled": _doubled,
     "mean": _reduction("ReduceMean"),
     "total": _reduction("ReduceSum"),
 }
 
-_INFIX = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "greater": ">", "less": "<", "equal": "=="}
+_INFIX = {
+    "Add": "+",
+    "Sub": "-",
+    "Mul": "*",
+    "Div": "/",
+    "greater": ">",
+    "less": "<",
+    "equal": "==",
+}
 
 
 def _text(e: Expr) -> str:
     content = dict(e.attrs)
     if e.kind in ("tensor", "shape"):
         return str(content.get("name", content.get("of")))
+    if e.kind == "hole":
+        return "x"
+    if e.kind == "positions":
+        return f"positions({content['of']})"
     if e.kind == "number":
         return f"{content['value']:g}"
     if e.kind == "array":
