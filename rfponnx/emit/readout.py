@@ -31,20 +31,22 @@ def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:
     for one in plan.explained:
         dtype, shape = b.dtype(one.tensor), b.dims(one.tensor)
         if not one.own_output:
-            name = b.name(f"{one.output}_explained")
-            results.append(Result(b.identity_as(one.tensor, name), dtype, shape))
+            name = b.named(b.name(f"{one.output}_explained"), "Identity", one.tensor)
+            results.append(Result(name, dtype, shape))
         rows = _rows(plan, b, walked, one, dtype)
+        name = b.name(f"{one.output}_relevance")
         count: int | str = f"{one.output}_sources" if plan.masks else len(plan.sources) + 1
         if plan.options.readout == "predicted" and shape:
-            rows = _predicted(b, one, rows, len(shape))
+            _predicted(b, name, one, b.op("Concat", *rows, axis=0), len(shape))
             shape = tuple(d for i, d in enumerate(shape) if i != one.class_axis)
-        name = b.name(f"{one.output}_relevance")
-        results.append(Result(b.identity_as(rows, name), dtype, (count, *shape), one))
+        else:
+            b.named(name, "Concat", *rows, axis=0)
+        results.append(Result(name, dtype, (count, *shape), one))
     return tuple(results)
 
 
-def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -> str:
-    """Return the streams in the order of the sources, and bias, as ``[S+1, *E]``."""
+def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -> list[str]:
+    """Return the streams in the order of the sources, and bias: to be joined to [S+1, *E]."""
     streams = walked.streams.get(one.tensor, {})  # none: only integers lead here, or steps
     front = b.ints([0])
     rows: dict[int, str] = {}
@@ -72,19 +74,19 @@ def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -
     else:
         left = b.op("Sub", one.tensor, total(b, list(streams.values())))
         last = b.op("Unsqueeze", left, front)
-    return b.op("Concat", *blocks, last, axis=0)
+    return [*blocks, last]
 
 
 def _zeros(b: Builder, like: str, dtype: int) -> str:
     return b.op("Expand", b.floats(0.0, dtype), b.shape(like, lead=(1,)))
 
 
-def _predicted(b: Builder, one: Explained, rows: str, rank: int) -> str:
-    """Return the rows of the winning class only; its axis goes."""
+def _predicted(b: Builder, name: str, one: Explained, rows: str, rank: int) -> None:
+    """Write the rows of the winning class only; its axis goes."""
     winner = b.op("ArgMax", one.tensor, axis=one.class_axis, keepdims=1)
     lead = b.op("Unsqueeze", winner, b.ints([0]))
     sources = b.slice(b.op("Shape", rows), [0], [0], [1])
     index = b.op("Expand", lead, b.op("Concat", sources, b.ints([1] * rank), axis=0))
     axis = one.class_axis + 1
     picked = b.op("GatherElements", rows, index, axis=axis)
-    return b.op("Squeeze", picked, b.ints([axis]))
+    b.named(name, "Squeeze", picked, b.ints([axis]))

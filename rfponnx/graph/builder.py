@@ -152,10 +152,10 @@ class Builder:
         """Return ``tensor[starts:ends]`` along `axes`."""
         return self.op("Slice", tensor, self.ints(starts), self.ints(ends), self.ints(axes))
 
-    def identity_as(self, tensor: str, name: str) -> str:
-        """Give `tensor` a second, exact name through an Identity node."""
+    def named(self, name: str, kind: str, *inputs: str, **attrs: Any) -> str:
+        """Write a node whose output has exactly this name: an output of the graph."""
         label = self.name(f"{self.prefix}/{name}")
-        self.nodes.append(helper.make_node("Identity", [tensor], [name], name=label))
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=label, **attrs))
         return name
 
 
