@@ -42,8 +42,8 @@ def fold(
     try:
         with np.errstate(all="ignore"):
             result = rule(inputs, {"num_outputs": count, **attrs})
-    except (ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError):
-        return None  # no value that the model could run with
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError):
+        return None  # operands with which the node would not run
     if result is None:
         return None
     outputs = result if isinstance(result, list) else [result]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from rfponnx.errors import ModelError
@@ -21,6 +21,7 @@ from rfponnx.graph.walk import label
 FLOATS = frozenset(
     (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE)
 )
+_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,13 +163,25 @@ def _wiring(
 ) -> tuple[dict[str, Node], dict[str, tuple[Node, ...]]]:
     """Return producer and consumers by tensor name, as graphsurgeon sees them."""
     with G_LOGGER.suppress():
-        graph = gs.import_onnx(proto)
+        graph = gs.import_onnx(_bare(proto))
     producers = {name: node for node in nodes for name in node.outputs if name}
     readers: dict[str, dict[int, Node]] = {}
     for index, node in enumerate(graph.nodes):
         for name in _read(node):
             readers.setdefault(name, {})[index] = nodes[index]
     return producers, {name: tuple(found.values()) for name, found in readers.items()}
+
+
+def _bare(proto: ModelProto) -> ModelProto:
+    """Return nodes and names only: graphsurgeon stumbles over text that is none."""
+    bare = ModelProto(ir_version=proto.ir_version)
+    bare.opset_import.extend(proto.opset_import)
+    for node in proto.graph.node:
+        kept = bare.graph.node.add(op_type=node.op_type, name=node.name, domain=node.domain)
+        kept.input.extend(node.input)
+        kept.output.extend(node.output)
+        kept.attribute.extend(a for a in node.attribute if a.type in _GRAPHS)
+    return bare
 
 
 def _read(node: Any) -> Iterator[str]:

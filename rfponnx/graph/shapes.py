@@ -127,6 +127,9 @@ class _Walk:
         self.dtypes[name] = dtype or helper.np_dtype_to_tensor_dtype(first.dtype)
         if len(rank) != 1:
             return
+        kind = helper.tensor_dtype_to_np_dtype(self.dtypes[name])
+        if first.dtype != kind:  # numpy promotes where ONNX does not
+            values = tuple(None if v is None else v.astype(kind) for v in values)
         self.values[name] = values
         self.sizes[name] = tuple(
             tuple(None if value is None else value.shape[axis] for value in values)
@@ -281,7 +284,7 @@ def _is_static(given: tuple[int, Shape | None]) -> bool:
 def _given(model: ModelProto) -> dict[str, tuple[int, Shape | None]]:
     """Return type and shape by tensor as the model declares them."""
     found: dict[str, tuple[int, Shape | None]] = {}
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+    for value in (*model.graph.output, *model.graph.value_info, *model.graph.input):
         if value.type.HasField("tensor_type"):
             tensor = value.type.tensor_type
             shape = read_dims(tensor)

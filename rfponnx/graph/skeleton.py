@@ -9,8 +9,8 @@ from typing import Any
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper
 from onnx import defs as schemas
 
-from rfponnx.graph.fold import as_tensor
 from rfponnx.graph.external import is_external
+from rfponnx.graph.fold import as_tensor
 from rfponnx.graph.prepare import SMALL, declared
 from rfponnx.graph.tensor import constant_value, read_tensor
 from rfponnx.graph.walk import tensors

@@ -54,6 +54,8 @@ def contradictions(
             if helper.tensor_dtype_to_np_dtype(graph.dtype(name) or 0) != value.dtype:
                 wrong.append(f"{name}: type {graph.dtype(name)}, ran {value.dtype}")
             constant = graph.constant(name) if graph.is_constant(name) else None
+            if constant is not None and constant.dtype != value.dtype:
+                wrong.append(f"{name}: constant of {constant.dtype}, ran {value.dtype}")
             if constant is not None and not np.array_equal(
                 constant, value, equal_nan=value.dtype.kind == "f"
             ):
