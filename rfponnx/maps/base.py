@@ -60,7 +60,8 @@ class Map(ABC):
     def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
         """Return the map on the stored part of a stream, and where its result lives.
 
-        ``None`` means that this map needs the whole tensor.
+        ``None`` means that this map needs the whole tensor; a window of ``None`` leaves it to
+        the result of the returned map (all of y unless that says otherwise).
         """
         return None
 
@@ -95,13 +96,6 @@ class Then(Map):
             m = a.pull(b, m)
         return m
 
-    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
-        first = self.maps[0].narrowed(window)
-        if first is None:
-            return None
-        head, rest = first
-        return (Then((head, *self.maps[1:])), None) if rest is None else None
-
 
 @dataclass(frozen=True, slots=True)
 class Plus(Map):
@@ -110,7 +104,7 @@ class Plus(Map):
     maps: tuple[Map, ...]
 
     def push(self, b: Builder, r: Value) -> Value:
-        return add(b, [m.push(b, r) for m in self.maps])
+        return add(b, [push(m, b, r) for m in self.maps])
 
     def pull(self, b: Builder, m: Value) -> Value:
         return add(b, [a.pull(b, m) for a in self.maps])
@@ -140,13 +134,14 @@ def then(*maps: Map) -> Map:
 
 def push(a: Map, b: Builder, r: Value) -> Value:
     """Return ``A r`` for a stream that may be stored in part."""
-    if r.window is None:
+    if r.window is None or isinstance(a, Then | Plus):
         return a.push(b, r)
     narrow = a.narrowed(r.window)
     if narrow is None:
         return a.push(b, whole(b, r))
     inner, window = narrow
-    return replace(inner.push(b, Value(r.name, r.stack)), window=window)
+    pushed = inner.push(b, Value(r.name, r.stack))
+    return pushed if window is None else replace(pushed, window=window)
 
 
 def whole(b: Builder, r: Value) -> Value:

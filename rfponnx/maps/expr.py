@@ -15,6 +15,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from rfponnx.graph.builder import Builder
+from rfponnx.graph.graph import Graph
 
 # Powers of two keep the product exact, so a HardSigmoid with such a slope is a step: 0 at and
 # below the threshold, 1 above it.  It stays in the runtime's blocked layout (no copies).
@@ -111,10 +112,9 @@ class Expr:
         if self.kind == "positions":
             return _positions(b, str(content["of"]))
         if self.kind in LOWERED:
-            written: str = LOWERED[self.kind](b, dtype, *self.args)
-            return written
+            return LOWERED[self.kind](b, dtype, *self.args)
         inputs = [a.emit(b, dtype) for a in self.args]
-        which = content.pop("output", 0)
+        which = int(content.pop("output", 0))
         return b.ops(self.kind, *inputs, outputs=which + 1, **content)[which]
 
 
@@ -310,6 +310,53 @@ LOWERED: dict[str, Callable[..., str]] = {
     "mean": _reduction("ReduceMean"),
     "total": _reduction("ReduceSum"),
 }
+
+#: Operators whose result has the shape that their operands broadcast to.
+ELEMENTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Neg", "Abs", "Max", "Min", "Clip", "Pow", "Sqrt", "Exp", "Log"}
+    | {"Reciprocal", "Tanh", "Sigmoid", "Erf", "Sin", "Cos", "Cast", "tiny", "finite", "doubled"}
+    | {"step", "below", "greater", "less", "equal", "not_less", "choose", "quotient", "Sign"}
+)
+
+
+def extent(e: Expr, graph: Graph) -> tuple[int | str | None, ...] | None:
+    """Return the shape of the value of an expression, where it is plain; else ``None``."""
+    content = dict(e.attrs)
+    if e.kind == "number":
+        return ()
+    if e.kind == "array":
+        return tuple(content["shape"])
+    if e.kind == "tensor":
+        return graph.shape(content["name"])
+    if e.kind == "Unsqueeze":
+        inner, axes = extent(e.args[0], graph), dict(e.args[1].attrs)["values"]
+        return None if inner is None else _with_ones(inner, axes)
+    if e.kind not in ELEMENTWISE:
+        return None
+    found: tuple[int | str | None, ...] | None = ()
+    for operand in (extent(a, graph) for a in e.args):
+        found = _joined(found, operand)
+    return found
+
+
+def _with_ones(
+    shape: tuple[int | str | None, ...], axes: Sequence[int]
+) -> tuple[int | str | None, ...]:
+    rank, rest = len(shape) + len(axes), iter(shape)
+    places = {a % rank for a in axes}
+    return tuple(1 if i in places else next(rest) for i in range(rank))
+
+
+def _joined(
+    a: tuple[int | str | None, ...] | None, b: tuple[int | str | None, ...] | None
+) -> tuple[int | str | None, ...] | None:
+    """Return the shape that two shapes broadcast to."""
+    if a is None or b is None:
+        return None
+    rank = max(len(a), len(b))
+    left, right = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
+    return tuple(q if p == 1 else p for p, q in zip(left, right, strict=True))
+
 
 _INFIX = {
     "Add": "+",
