@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, Window, behind_stack, push, reshape, whole
-from rfponnx.maps.expr import Expr
+from rfponnx.graph.graph import Graph
+from rfponnx.maps.base import (
+    Map,
+    Value,
+    Window,
+    add,
+    align,
+    batched,
+    behind_stack,
+    push,
+    reshape,
+    whole,
+)
+from rfponnx.maps.gain import spread
+from rfponnx.maps.pad import Length, joined, padded
+from rfponnx.maps.scatter import Select as Select  # noqa: PLC0414
+
+
+@dataclass(frozen=True, slots=True)
+class Retype(Map):
+    """``y = x`` in another float type."""
+
+    x: str
+    y: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        return Value(b.op("Cast", r.name, to=b.graph.dtype(self.y)), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return Value(b.op("Cast", m.name, to=b.graph.dtype(self.x)), m.stack)
+
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        return self, replace(window, of=self.y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,86 +71,90 @@ class Reshape(Map):
     y: str
 
     def push(self, b: Builder, r: Value) -> Value:
-        return reshape(b, r, self.y)
+        return _reshaped(b, r, self.x, self.y)
 
     def pull(self, b: Builder, m: Value) -> Value:
-        return reshape(b, m, self.x)
+        return _reshaped(b, m, self.y, self.x)
 
 
-@dataclass(frozen=True, slots=True)
-class Select(Map):
-    """``y[j] = x[index[j]]`` over flat positions; an entry may be taken often, or never.
+def _reshaped(b: Builder, v: Value, x: str, y: str) -> Value:
+    """Give a value of the shape of x that of y, by a constant target where one will do.
 
-    Attributes
-    ----------
-    index
-        int64, shaped like y: positions in x, row-major.
+    In a target 0 stands for the size that the axis has already, -1 for one that is left over;
+    an empty tensor would leave -1 open, so the two do not meet but for the stack axis.
     """
-
-    x: str
-    y: str
-    index: Expr
-
-    def push(self, b: Builder, r: Value) -> Value:
-        flat = b.op("Reshape", r.name, self._flat(b, self.x, r.stack))
-        index = self.index.emit(b, 0)
-        return Value(b.op("Gather", flat, index, axis=int(r.stack)), r.stack)
-
-    def pull(self, b: Builder, m: Value) -> Value:
-        dtype = b.graph.dtype(self.x)
-        assert dtype is not None
-        flat = b.op("Reshape", m.name, self._flat(b, self.y, m.stack))
-        index = b.op("Reshape", self.index.emit(b, 0), b.ints([-1]))
-        zeros = b.op("Expand", b.floats(0.0, dtype), b.count(self.x))
-        if m.stack:
-            sources = b.slice(b.op("Shape", m.name), [0], [0], [1])
-            index = b.op("Expand", index, b.op("Concat", sources, b.count(self.y), axis=0))
-            zeros = b.op("Expand", zeros, b.op("Concat", sources, b.count(self.x), axis=0))
-        axis = int(m.stack)
-        summed = b.op("ScatterElements", zeros, index, flat, axis=axis, reduction="add")
-        return reshape(b, Value(summed, m.stack), self.x)
-
-    def _flat(self, b: Builder, like: str, stack: bool) -> str:
-        return b.count(like, lead=(-1,)) if stack else b.ints([-1])
+    xs, ys = b.graph.shape(x) or (), b.graph.shape(y) or ()
+    kept = [isinstance(d, str) and i < len(xs) and xs[i] == d for i, d in enumerate(ys)]
+    target = [
+        0 if same else d if isinstance(d, int) else -1 for d, same in zip(ys, kept, strict=True)
+    ]
+    left = target.count(-1)
+    if 0 not in ys and (not left or (left == 1 and not any(kept))):
+        lead = [0] if v.stack else []
+        return Value(b.op("Reshape", v.name, b.ints([*lead, *target])), v.stack)
+    if 0 not in ys or b.graph.opset < 14:
+        return reshape(b, v, y)
+    shape = b.shape(y)
+    if v.stack:
+        shape = b.op("Concat", b.slice(b.op("Shape", v.name), [0], [0], [1]), shape, axis=0)
+    return Value(b.op("Reshape", v.name, shape, allowzero=1), v.stack)
 
 
 @dataclass(frozen=True, slots=True)
 class Embed(Map):
-    """Put x at ``start`` along one axis of a larger y, zeros elsewhere (one part of a Concat)."""
+    """Put x along one axis of a larger y, zeros elsewhere (one part of a Concat).
+
+    Attributes
+    ----------
+    parts
+        The tensors along the axis, or their lengths.
+    place
+        Which of them x is.
+    """
 
     x: str
     y: str
     axis: int
-    parts: tuple[str, ...]  # the tensors along the axis, x at `place`
+    parts: tuple[Length, ...]
     place: int
 
     def push(self, b: Builder, r: Value) -> Value:
-        rank = len(b.graph.shape(self.y) or ())
-        before = self._length(b, self.parts[: self.place])
-        after = self._length(b, self.parts[self.place + 1 :])
-        lead, axis = int(r.stack), self.axis
-        if isinstance(before, int) and isinstance(after, int):
-            pads = [0] * (2 * (rank + lead))
-            pads[lead + axis], pads[rank + 2 * lead + axis] = before, after
-            return Value(b.op("Pad", r.name, b.ints(pads)) if any(pads) else r.name, r.stack)
-        zeros = b.ints([0] * (lead + axis)), b.ints([0] * (rank - 1 - axis))
-        ends = (zeros[0], _vector(b, before), zeros[1], zeros[0], _vector(b, after), zeros[1])
-        return Value(b.op("Pad", r.name, b.op("Concat", *ends, axis=0)), r.stack)
+        return self.among(b, r, self.place, self.place + 1)
 
     def pull(self, b: Builder, m: Value) -> Value:
-        start = _vector(b, self._length(b, self.parts[: self.place]))
-        stop = _vector(b, self._length(b, self.parts[: self.place + 1]))
+        start = self._end(b, self.place)
+        stop = self._end(b, self.place + 1)
         axis = b.ints([self.axis + int(m.stack)])
-        return Value(b.op("Slice", m.name, start, stop, axis), m.stack)
+        return Value(b.op("Slice", m.name, joined(b, [start]), joined(b, [stop]), axis), m.stack)
 
-    def _length(self, b: Builder, parts: Sequence[str]) -> int | str:
+    def among(self, b: Builder, r: Value, first: int, last: int) -> Value:
+        """Return the parts from `first` to before `last` with zeros around them."""
+        rank = len(b.graph.shape(self.y) or ())
+        before = self._length(b, self.parts[:first])
+        return padded(b, r, rank, {self.axis: (before, self._length(b, self.parts[last:]))})
+
+    def _end(self, b: Builder, count: int) -> Length:
+        return self._length(b, self.parts[:count])
+
+    def _length(self, b: Builder, parts: Sequence[Length]) -> Length:
         """Return the summed length along the axis, as a number where it is known."""
-        sizes = [(b.graph.shape(p) or ())[self.axis] for p in parts]
-        known = [s for s in sizes if isinstance(s, int)]
-        if len(known) == len(sizes):
-            return sum(known)
-        dims = [b.dim(p, self.axis) for p in parts]
-        return dims[0] if len(dims) == 1 else b.op("Sum", *dims)
+        shapes = [None if isinstance(p, int) else b.graph.shape(p) for p in parts]
+        sizes = [
+            p if isinstance(p, int) else shape[self.axis] if shape else None
+            for p, shape in zip(parts, shapes, strict=True)
+        ]
+        known = sum(s for s in sizes if isinstance(s, int))
+        dims = [
+            b.dim(p, self.axis)
+            for p, size in zip(parts, sizes, strict=True)
+            if isinstance(p, str) and not isinstance(size, int)
+        ]
+        if not dims:
+            return known
+        total = dims[0]
+        for more in [*dims[1:], *([b.ints([known])] if known else [])]:
+            total = b.op("Add", total, more)
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +169,81 @@ class Part(Map):
     def pull(self, b: Builder, m: Value) -> Value:
         return self.embed.push(b, m)
 
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        return None if window.axis == self.embed.axis else (self, replace(window, of=self.embed.x))
 
-def concatenated(b: Builder, parts: dict[int, Value], embeds: Sequence[Embed]) -> Value:
+
+def concatenated(b: Builder, parts: Mapping[int, Value], embeds: Sequence[Embed]) -> Value:
     """Return the streams of some operands side by side, zeros where an operand has none."""
-    if len(parts) < len(embeds):
-        pieces = [push(embeds[i], b, v) for i, v in parts.items()]
-        name = pieces[0].name
-        for piece in pieces[1:]:
-            name = b.op("Add", name, piece.name)
-        return Value(name, pieces[0].stack)
-    values = [whole(b, parts[i]) for i in range(len(embeds))]
-    axis = embeds[0].axis + int(values[0].stack)
-    return Value(b.op("Concat", *(v.name for v in values), axis=axis), values[0].stack)
+    first, last = min(parts), max(parts) + 1
+    if len(parts) < last - first:
+        return add(b, [push(embeds[i], b, v) for i, v in parts.items()])
+    values = [whole(b, parts[i]) for i in range(first, last)]
+    joined, axis = values[0], embeds[0].axis + int(values[0].stack)
+    if len(values) > 1:
+        joined = Value(b.op("Concat", *(v.name for v in values), axis=axis), joined.stack)
+    return embeds[0].among(b, joined, first, last)
 
 
-def _vector(b: Builder, length: int | str) -> str:
-    return b.ints([length]) if isinstance(length, int) else length
+@dataclass(frozen=True, slots=True)
+class Blocks(Map):
+    """Channels become blocks of pixels (DepthToSpace).  ``[N, C s s, H, W] -> [N, C, H s, W s]``
+
+    Attributes
+    ----------
+    rows_first
+        Whether a channel index is (row, column, channel), not (channel, row, column).
+    """
+
+    size: int
+    rows_first: bool
+    x: str
+    y: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        mode = "DCR" if self.rows_first else "CRD"
+        attrs = {"blocksize": self.size, "mode": mode}
+        return batched(b, r, self.y, lambda v: b.op("DepthToSpace", v, **attrs), self.x)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return batched(b, m, self.x, lambda v: self._gathered(b, v), self.y)
+
+    def _gathered(self, b: Builder, m: str) -> str:
+        found = b.op("SpaceToDepth", m, blocksize=self.size)
+        if self.rows_first:
+            return found
+        channels, area = (b.graph.shape(self.y) or ())[1], self.size * self.size
+        assert isinstance(channels, int)
+        order = [k * channels + c for c in range(channels) for k in range(area)]
+        return b.op("Gather", found, b.ints(order), axis=1)
 
 
-def known_count(shape: Sequence[int | str | None] | None) -> int | None:
-    """Return the number of elements of a shape, if all of it is known."""
-    if shape is None or not all(isinstance(d, int) for d in shape):
-        return None
-    return prod(int(d) for d in shape if d is not None)
+@dataclass(frozen=True, slots=True)
+class Stretch(Map):
+    """x broadcast to the shape of y, along axes that are known at run time only."""
+
+    x: str
+    y: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        rank_x, rank_y = len(b.graph.shape(self.x) or ()), len(b.graph.shape(self.y) or ())
+        target = b.shape(self.y, lead=(1,) if r.stack else ())
+        return Value(b.op("Expand", align(b, r, rank_x, rank_y), target), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        missing = len(b.graph.shape(self.y) or ()) - len(b.graph.shape(self.x) or ())
+        aligned = b.shape(self.x, lead=(1,) * missing)
+        longer = b.op("Not", b.op("Equal", aligned, b.shape(self.y)))
+        axes = b.op("Reshape", b.op("NonZero", longer), b.ints([-1]))
+        if m.stack:
+            axes = b.op("Add", axes, b.ints([1]))
+        summed = b.op("ReduceSum", m.name, axes, keepdims=1, noop_with_empty_axes=1)
+        return reshape(b, Value(summed, m.stack), self.x) if missing else Value(summed, m.stack)
+
+
+def expanded(graph: Graph, x: str, y: str) -> Map:
+    """Return the map that broadcasts x to y, where a size may turn out to be 1 in a run."""
+    xs, ys = graph.shape(x) or (), graph.shape(y) or ()
+    pairs = zip(xs, ys[len(ys) - len(xs) :], strict=True)
+    sure = all(p == 1 or (p is not None and p == q) for p, q in pairs)
+    return spread(graph, x, y) if sure else Stretch(x, y)

@@ -1,16 +1,32 @@
-"""Operators that move entries and change none."""
+"""Operators that move whole tensors, axes or blocks and change no entry."""
 
 from __future__ import annotations
 
-from rfponnx.maps.base import Identity
-from rfponnx.maps.rearrange import Embed, Part, Permute, Reshape
-from rfponnx.ops.op import At, Linearisation, Op, Term, ops, passed, stopped
+from collections.abc import Callable
+
+from rfponnx.maps.base import Transposed
+from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, tensor
+from rfponnx.maps.pad import Padded
+from rfponnx.maps.rearrange import Blocks, Embed, Part, Permute, Reshape, Retype, expanded
+from rfponnx.maps.scatter import Picked, Triangle
+from rfponnx.ops.op import At, Linearisation, Op, Term, passed
+
+
+def known(at: At, index: int, attribute: str = "") -> tuple[int, ...] | None:
+    """Return integers given as an input or, in old opsets, an attribute; None if not known."""
+    name = at.input(index)
+    value = at.graph.constant(name) if name else at.attr(attribute)
+    return None if value is None else tuple(int(v) for v in value)
+
+
+def same_shape(at: At) -> bool:
+    """Tell whether x and y certainly have one shape."""
+    return at.shape(at.x) == at.shape(at.y) and None not in at.shape(at.x)
 
 
 def reshape(at: At) -> Linearisation:
     """The same entries in the shape of y."""
-    same = at.shape(at.x) == at.shape(at.y)
-    return at.linear(Identity() if same and None not in at.shape(at.x) else Reshape(at.x, at.y))
+    return passed(at) if same_shape(at) else at.linear(Reshape(at.x, at.y))
 
 
 def transpose(at: At) -> Linearisation:
@@ -28,28 +44,131 @@ def concat(at: At) -> Linearisation:
 
 def split(at: At) -> Linearisation:
     """One of the parts of x along an axis."""
-    parts = at.node.outputs
+    parts: tuple[int | str, ...] = known(at, 1, "split") or at.node.outputs
+    if "" in parts:
+        raise at.refuse("a part without a name has a size that is not known")
     return at.linear(Part(Embed(at.y, at.x, at.axis(0, at.x), parts, at.which)))
 
 
 def cast(at: At) -> Linearisation:
-    """A cast between float types; to integers the value is constant almost everywhere."""
+    """A cast between float types, which loses digits at most."""
     same = at.graph.dtype(at.x) == at.graph.dtype(at.y)
-    if same:
-        return passed(at)
-    return stopped(at)
+    return passed(at) if same else at.linear(Retype(at.x, at.y))
 
+
+def dropout(at: At) -> Linearisation:
+    """``y = x``: in inference nothing is dropped."""
+    training = at.input(2)
+    if training and bool(at.constant(training, "training_mode")):
+        raise at.refuse("it is in training mode")
+    return passed(at)
+
+
+def expand(at: At) -> Linearisation:
+    """``y = x`` repeated along axes of length 1."""
+    return passed(at) if same_shape(at) else at.linear(expanded(at.graph, at.x, at.y))
+
+
+def tile(at: At) -> Linearisation:
+    """``y`` = copies of x side by side."""
+    repeats = tensor(at.input(1))
+    behind = applied("Concat", ints([1]), repeats, axis=0)
+    node, stacked = (applied("Tile", HOLE, times) for times in (repeats, behind))
+    return at.linear(Picked(at.x, at.y, node, stacked))
+
+
+def depth_to_space(at: At) -> Linearisation:
+    """Channels become blocks of pixels."""
+    rows_first = at.attr("mode", "DCR") == "DCR"
+    return at.linear(Blocks(int(at.attr("blocksize")), rows_first, at.x, at.y))
+
+
+def space_to_depth(at: At) -> Linearisation:
+    """Blocks of pixels become channels."""
+    return at.linear(Transposed(Blocks(int(at.attr("blocksize")), True, at.y, at.x)))
+
+
+def pads_of(at: At) -> tuple[int, ...] | Expr:
+    """Return what a Pad puts before and behind every axis: ``(b0, b1, ..., e0, e1, ...)``."""
+    rank, given, axes = at.rank(at.x), known(at, 1, "pads"), known(at, 3)
+    if at.input(3) and axes is None:
+        raise at.refuse(f"its axes `{at.input(3)}` are computed at run time")
+    if axes is None:
+        return tensor(at.input(1)) if given is None else given
+    named = [a % rank for a in axes]
+    none = 2 * len(named)  # where there is a zero
+    places = [
+        named.index(i) + side * len(named) if i in named else none
+        for side in (0, 1)
+        for i in range(rank)
+    ]
+    if given is None:
+        longer = applied("Concat", tensor(at.input(1)), ints([0]), axis=0)
+        return applied("Gather", longer, ints(places), axis=0)
+    return tuple((*given, 0)[p] for p in places)
+
+
+def pad(at: At) -> Linearisation:
+    """X with a constant, the offset, around x, or copies of its own entries."""
+    mode, pads = at.attr("mode", "constant"), pads_of(at)
+    if mode == "constant":
+        value = at.graph.constant(at.input(2)) if at.input(2) else at.attr("value", 0.0)
+        zero = value is not None and not float(value)
+        return at.linear(Padded(pads, at.x, at.y), offset=None if zero else "rest")
+    if isinstance(pads, Expr):
+        return at.linear(Picked(at.x, at.y, applied("Pad", HOLE, pads, mode=mode)))
+    rank = at.rank(at.x)
+    behind = (0, *pads[:rank], 0, *pads[rank:])
+    node, stacked = (applied("Pad", HOLE, ints(p), mode=mode) for p in (pads, behind))
+    return at.linear(Picked(at.x, at.y, node, stacked))
+
+
+def center_crop_pad(at: At) -> Linearisation:
+    """X cut, or filled with zeros, to a size: evenly at both ends, an odd entry at the end."""
+    before, after = at.shape(at.x), at.shape(at.y)
+    pads = []
+    for size, wish in zip(before, after, strict=True):
+        if size != wish and not (isinstance(size, int) and isinstance(wish, int)):
+            raise at.refuse("a size is computed at run time")
+        more = 0 if size == wish else int(wish or 0) - int(size or 0)
+        first = more // 2 if more > 0 else -(-more // 2)
+        pads.append((first, more - first))
+    flat = (*(p for p, _ in pads), *(q for _, q in pads))
+    return at.linear(Padded(flat, at.x, at.y))
+
+
+def trilu(at: At) -> Linearisation:
+    """The upper or lower triangle of the last two axes."""
+    return at.linear(Triangle(bool(at.attr("upper", 1)), at.input(1)))
+
+
+def reverse_sequence(at: At) -> Linearisation:
+    """The first entries along one axis backwards, how many depends on the batch entry."""
+    axes = {k: int(at.attr(k, default)) for k, default in (("batch_axis", 1), ("time_axis", 0))}
+    return at.linear(Picked(at.x, at.y, call("ReverseSequence", HOLE, tensor(at.input(1)), **axes)))
+
+
+def _row(name: str, by: Callable[[At], Linearisation], equation: str, *inputs: int) -> Op:
+    return Op(name, "rearranging", by, equation, inputs=inputs or None)
+
+
+SHAPE = "the same entries, another shape"
 
 OPS = (
-    *ops("rearranging", reshape, "the same entries, another shape", "Flatten"),
-    *(
-        Op(name, "rearranging", reshape, "the same entries, another shape", inputs=(0,))
-        for name in ("Reshape", "Squeeze", "Unsqueeze")
-    ),
-    Op("Transpose", "rearranging", transpose, "y = x, axes reordered"),
-    Op("Concat", "rearranging", concat, "the operands side by side"),
-    Op("Split", "rearranging", split, "one part of x", inputs=(0,)),
-    *ops("rearranging", passed, "y = x", "Identity"),
-    Op("Dropout", "rearranging", passed, "y = x (inference)", inputs=(0,)),
-    Op("Cast", "rearranging", cast, "y = x in another float type"),
+    *(_row(name, reshape, SHAPE, 0) for name in ("Flatten", "Reshape", "Squeeze", "Unsqueeze")),
+    _row("Transpose", transpose, "y = x, axes reordered"),
+    _row("Concat", concat, "the operands side by side"),
+    _row("Split", split, "one part of x", 0),
+    _row("Identity", passed, "y = x"),
+    _row("Dropout", dropout, "y = x (inference)", 0),
+    _row("Cast", cast, "y = x in another float type"),
+    _row("CastLike", cast, "y = x in another float type", 0),
+    _row("Expand", expand, "y = x repeated along axes of length 1", 0),
+    _row("Tile", tile, "copies of x side by side", 0),
+    _row("DepthToSpace", depth_to_space, "channels become blocks of pixels"),
+    _row("SpaceToDepth", space_to_depth, "blocks of pixels become channels"),
+    _row("Pad", pad, "x inside a constant or copies of its border", 0),
+    _row("CenterCropPad", center_crop_pad, "x cut or filled with zeros to a size", 0),
+    _row("Trilu", trilu, "a triangle of the last two axes", 0),
+    _row("ReverseSequence", reverse_sequence, "the first entries backwards", 0),
 )
