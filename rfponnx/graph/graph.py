@@ -162,8 +162,11 @@ def _wiring(
     proto: ModelProto, nodes: tuple[Node, ...]
 ) -> tuple[dict[str, Node], dict[str, tuple[Node, ...]]]:
     """Return producer and consumers by tensor name, as graphsurgeon sees them."""
-    with G_LOGGER.suppress():
-        graph = gs.import_onnx(_bare(proto))
+    try:
+        with G_LOGGER.suppress():
+            graph = gs.import_onnx(_bare(proto))
+    except Exception as error:  # types and text that are none, in nested graphs
+        raise ModelError(f"damaged nested graph: {error}") from error
     producers = {name: node for node in nodes for name in node.outputs if name}
     readers: dict[str, dict[int, Node]] = {}
     for index, node in enumerate(graph.nodes):

@@ -28,7 +28,7 @@ def skeleton(proto: ModelProto, folder: Path | None) -> ModelProto:
     light = ModelProto(ir_version=8)  # from IR 4 on initializers need not be inputs
     light.opset_import.extend(proto.opset_import)
     source, graph = proto.graph, light.graph
-    graph.name = source.name or "skeleton"
+    graph.name = "skeleton"  # the original may be no text
     sparse = [s.values.name for s in source.sparse_initializer]
     stored = {tensor.name for tensor in source.initializer}.union(sparse)
     graph.input.extend(value for value in source.input if value.name not in stored)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -153,6 +156,28 @@ def test_damaged_values_give_an_error(tools):
     model.graph.initializer[0].dims[:] = [5]
     with pytest.raises(ModelError, match="cannot be read"):
         graph_of(model)
+
+
+def test_damage_gives_an_error_or_a_graph(tools):
+    """Scrambled models never crash, hang or raise anything but the one error."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "i"], ["n"], axis=0),
+        helper.make_node("Concat", ["n", "m"], ["t"], axis=0),
+        helper.make_node("Reshape", ["x", "t"], ["f"], name="flat"),
+        helper.make_node("Squeeze", ["f"], ["y"], axes=[0]),
+    ]
+    stored = {"i": np.array([0]), "m": np.array([-1])}
+    model = tools.model(nodes, [("x", F, [1, 3, "H"])], [("y", F, None)], stored=stored, opset=11)
+    model.producer_name = "someone"
+    data = model.SerializeToString()
+    rng = random.Random(0)
+    for _ in range(600):
+        broken = bytearray(data)
+        for _ in range(rng.randrange(1, 4)):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        with suppress(ModelError):
+            graph_of(bytes(broken), 13)
 
 
 def test_float_types(tools):
