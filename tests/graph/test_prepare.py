@@ -181,3 +181,27 @@ def test_the_corpus_predicts_the_same_bits(corpus, tools):
         assert order(prepared.proto.graph.node) == list(range(len(prepared.proto.graph.node)))
         for a, b in zip(tools.run(model, feeds), tools.run(prepared.proto, feeds), strict=True):
             assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), name
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("op", "factors"),
+    [
+        *(("Upsample", factors) for factors in ((2, 2), (1.5, 2.5), (3, 1))),
+        *(("Resize", factors) for factors in ((2, 2), (1.5, 2.5), (0.5, 0.75))),
+    ],
+)
+def test_interpolation_keeps_its_coordinates(tools, op, mode, factors):
+    """Before opset 11 there were no coordinate modes, and the default is another since."""
+    scales = {"s": np.array([1, 1, *factors], np.float32)}
+    model = tools.model(
+        [helper.make_node(op, ["x", "s"], ["y"], mode=mode)],
+        [("x", F, [2, 3, 4, 4])],
+        [("y", F, None)],
+        stored=scales,
+        opset=9 if op == "Upsample" else 10,
+    )
+    done = prepare(load(model), 13).proto
+    one, two = tools.run(model, {"x": X})[0], tools.run(done, {"x": X})[0]
+    assert one.shape == two.shape
+    assert one.tobytes() == two.tobytes()
