@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -75,7 +73,9 @@ def _read(spec: str, ports: Sequence[Port], pixels: Pixels) -> Iterator[tuple[st
     where = f"--input {spec}"
     if path != file or file.endswith(".npz"):
         path = f"{path}.npz" if path != file else file
-        arrays = _archive(Path(path), where)
+        arrays = _load(Path(path), where)
+        if not isinstance(arrays, dict):
+            raise InputError("is a single array, not an archive", where, "name it .npy")
         for one, array in _chosen(arrays, p, key, ports, where):
             yield one.name, _converted(array, one, pixels)
     elif p is None:
@@ -127,24 +127,18 @@ def _chosen(
     yield p, arrays[name]
 
 
-def _archive(path: Path, where: str) -> dict[str, Array]:
-    loaded = _load(path, where)
-    if isinstance(loaded, np.ndarray):
-        raise InputError("is a single array, not an archive", where)
-    try:
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise InputError(f"cannot be read: {_reason(error)}", where) from error
-
-
-def _load(path: Path, where: str) -> Any:
+def _load(path: Path, where: str) -> Array | dict[str, Array]:
+    """Return an array, or all arrays of an archive by their keys."""
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "no such file"
         raise InputError(what, where)
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError, TypeError) as error:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            return {key: loaded[key] for key in loaded.files}
+    except Exception as error:  # its reader raises whatever a damaged file makes it
         raise InputError(f"is no NumPy file: {_reason(error)}", where) from error
 
 
@@ -156,8 +150,7 @@ def _file(path: Path, p: Port, pixels: Pixels, where: str) -> Array:
     if path.suffix.lower() in PICTURES:
         return _picture(path, p, pixels, where)
     loaded = _load(path, where)
-    if not isinstance(loaded, np.ndarray):
-        loaded.close()
+    if isinstance(loaded, dict):
         raise InputError("is an archive", where, "let its name end in .npz")
     return _converted(loaded, p, pixels)
 

@@ -10,7 +10,7 @@ from rfponnx.errors import RfpError
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.maps.base import Identity, Map, Plus, Then, Transposed
 from rfponnx.maps.expr import Expr
-from rfponnx.maps.gain import Gain
+from rfponnx.maps.gain import Gain, Spread
 from rfponnx.methods.convert import Sources, read, read_metadata
 from rfponnx.ops.op import Linearisation
 from rfponnx.ops.registry import Registry
@@ -236,7 +236,7 @@ def described(made: Linearisation, node: Node, y: str) -> str:
 
 def _applied(a: Map, x: str, names: Mapping[str, str]) -> str:
     """Return ``A x`` as a formula."""
-    if isinstance(a, Identity):
+    if isinstance(a, Identity | Spread):
         return x
     if isinstance(a, Gain):
         return f"{_renamed(a.gain, names)} {x}"
