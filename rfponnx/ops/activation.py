@@ -135,14 +135,14 @@ def selu(at: At) -> tuple[float, float]:
 def selu_secant(at: At) -> Expr:
     """``gamma`` for z > 0, else ``gamma alpha (exp(z) - 1) / z``."""
     alpha, gamma = selu(at)
-    below = expm1_secant(negative(at.vx)) * (alpha * gamma)
+    below = expm1_secant(negative(at.vx)) * (number(alpha) * gamma)
     return choose(at.vx > 0, number(gamma), below)
 
 
 def selu_slope(at: At) -> Expr:
     """``gamma`` for z > 0, else ``y + alpha gamma``."""
     alpha, gamma = selu(at)
-    return choose(at.vx > 0, number(gamma), at.vy + alpha * gamma)
+    return choose(at.vx > 0, number(gamma), at.vy + number(alpha) * gamma)
 
 
 def celu_secant(at: At) -> Expr:
