@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from rfponnx.errors import ModelError
 from rfponnx.graph.external import is_external
@@ -21,6 +29,9 @@ SMALL = 512
 #: Every supported ONNX Runtime runs this opset; above it, the installed one is asked.
 SURE_OPSET = 19
 SURE_IR = 9
+
+#: From here on, Resize says where the entries of its output lie on its input.
+COORDINATES_SINCE = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +126,10 @@ def declared(tensor: TensorProto) -> ValueInfoProto:
 
 
 def _copy_field(target: object, name: str, value: object) -> None:
-    if isinstance(value, (int, float, str, bytes)):
+    if isinstance(value, (int, float, str)):
         setattr(target, name, value)
+    elif isinstance(value, bytes):
+        return  # a remark that is no text, which protobuf would not take back
     else:
         getattr(target, name).extend(value)
 
@@ -174,12 +187,29 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     have = {t.name for t in proto.graph.initializer} | {v.name for v in proto.graph.input}
     # as nodes: before IR 4 a new initializer would have to become an input too
     added = [_constant(t) for t in done.graph.initializer if t.name not in have]
+    if default_opset(proto) < COORDINATES_SINCE <= version:
+        _interpolate_as_before(done.graph)
     nodes = _restored(proto.graph.node, done.graph.node)
     result = _with_nodes(proto, [*added, *nodes])
     kept = [o for o in result.opset_import if o.domain not in ("", "ai.onnx")]
     del result.opset_import[:]
     result.opset_import.extend([helper.make_opsetid("", version), *kept])
     return result
+
+
+def _interpolate_as_before(graph: GraphProto) -> None:
+    """Write what Resize and Upsample meant before they had attributes for it; converters do not."""
+    stored = {t.name: t for t in graph.initializer}
+    constants = (n for n in graph.node if n.op_type == "Constant")
+    stored |= {n.output[0]: a.t for n in constants for a in n.attribute if a.name == "value"}
+    resizes = (n for n in graph.node if n.op_type == "Resize" and len(n.input) > 2)
+    for node in resizes:
+        how = {"coordinate_transformation_mode": "asymmetric"}
+        if next((a.s for a in node.attribute if a.name == "mode"), b"nearest") == b"nearest":
+            scales = stored.get(node.input[2])
+            shrinks = scales is not None and max(numpy_helper.to_array(scales)) <= 1
+            how["nearest_mode"] = "ceil" if shrinks else "floor"
+        node.attribute.extend(helper.make_attribute(k, v) for k, v in how.items())
 
 
 def _constant(tensor: TensorProto) -> NodeProto:
