@@ -36,7 +36,11 @@ from rfponnx.graph.walk import subgraphs
 Shape = tuple[int | str | None, ...]
 
 #: (operator, output, 1 for all later ones) -> input of the same type and shape.
-_LIKE = {("BatchNormalization", 1): 1, ("GroupNormalization", 0): 0}
+_LIKE = {
+    ("BatchNormalization", 1): 1,
+    ("GroupNormalization", 0): 0,
+    ("MeanVarianceNormalization", 0): 0,
+}
 _COMPARE = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, batched, behind_stack
+from rfponnx.maps.base import Map, Value, behind_stack, reshape
 from rfponnx.maps.expr import Expr
 
 
@@ -48,14 +48,44 @@ class GlobalAverage(Map):
     """Mean over all spatial axes, as the node that stays in the runtime's blocked layout."""
 
     x: str
-    y: str
 
     def push(self, b: Builder, r: Value) -> Value:
-        return batched(b, r, self.y, lambda v: b.op("GlobalAveragePool", v), self.x)
+        if r.stack:
+            return self._plain(b).push(b, r)
+        return Value(b.op("GlobalAveragePool", r.name))
 
     def pull(self, b: Builder, m: Value) -> Value:
+        return self._plain(b).pull(b, m)
+
+    def _plain(self, b: Builder) -> Map:
         rank = len(b.graph.shape(self.x) or ())
-        return Average(tuple(range(2, rank)), True, self.x).pull(b, m)
+        return Average(tuple(range(2, rank)), True, self.x)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSum(Map):
+    """Sum of all entries up to this one along an axis (CumSum).
+
+    Attributes
+    ----------
+    exclusive, reverse
+        Without the entry itself; from the other end.
+    """
+
+    axis: int
+    exclusive: bool
+    reverse: bool
+
+    def push(self, b: Builder, r: Value) -> Value:
+        return self._sum(b, r, self.reverse)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return self._sum(b, m, not self.reverse)
+
+    def _sum(self, b: Builder, v: Value, reverse: bool) -> Value:
+        axis = b.ints(self.axis + int(v.stack))
+        how = {"exclusive": int(self.exclusive), "reverse": int(reverse)}
+        return Value(b.op("CumSum", v.name, axis, **how), v.stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +97,22 @@ class Centre(Map):
     def push(self, b: Builder, r: Value) -> Value:
         mean = b.reduce("ReduceMean", r.name, behind_stack(r, self.axes))
         return Value(b.op("Sub", r.name, mean), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return self.push(b, m)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCentre(Map):
+    """``x - mean(x)`` over groups of the channels of ``[N, C, *D]``: its own transpose."""
+
+    groups: int
+    x: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        grouped = b.op("Reshape", r.name, b.ints([0] * (1 + int(r.stack)) + [self.groups, -1]))
+        mean = b.reduce("ReduceMean", grouped, [2 + int(r.stack)])
+        return reshape(b, Value(b.op("Sub", grouped, mean), r.stack), self.x)
 
     def pull(self, b: Builder, m: Value) -> Value:
         return self.push(b, m)
@@ -89,14 +135,10 @@ class MinusProjection(Map):
         return self.push(b, m)
 
     def _weight(self, b: Builder) -> str:
-        dtype = b.graph.dtype(self.x)
-        assert dtype is not None
-        return self.weight.emit(b, dtype)
+        return self.weight.emit(b, b.dtype(self.x))
 
 
-def spread_back(
-    b: Builder, m: Value, axes: Sequence[int], x: str, *, keepdims: bool
-) -> Value:
+def spread_back(b: Builder, m: Value, axes: Sequence[int], x: str, *, keepdims: bool) -> Value:
     """Repeat a value along reduced axes, back to the shape of x."""
     name = m.name if keepdims else b.op("Unsqueeze", m.name, b.ints(behind_stack(m, axes)))
     return Value(b.op("Expand", name, b.shape(x, lead=(1,) if m.stack else ())), m.stack)
@@ -104,8 +146,7 @@ def spread_back(
 
 def _members(b: Builder, x: str, axes: Sequence[int]) -> str:
     """Return how many entries of x one mean takes, as a float scalar of its type."""
-    dtype = b.graph.dtype(x)
-    assert dtype is not None
+    dtype = b.dtype(x)
     sizes = [(b.graph.shape(x) or ())[a] for a in axes]
     if all(isinstance(s, int) for s in sizes):
         count = 1

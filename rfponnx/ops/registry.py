@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from rfponnx.ops import (
+    activation,
+    conv,
+    indexing,
+    linear,
+    normalise,
+    norms,
+    piecewise,
+    pool,
+    product,
+    rearrange,
+    resize,
+    select,
+)
 from rfponnx.ops.op import Op
-from rfponnx.ops import activation, linear, product, rearrange, select
 
-FAMILIES = (linear, rearrange, activation, select, product)
+FAMILIES = (
+    *(linear, conv, pool, resize, normalise, norms, rearrange, indexing),
+    *(activation, select, piecewise, product),
+)
 
 
 def table(families: Iterable[object] = FAMILIES) -> tuple[Op, ...]:

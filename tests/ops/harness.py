@@ -9,13 +9,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 import rfponnx
 from rfponnx.graph.builder import Builder, model_with
@@ -162,7 +162,7 @@ class Case:
         if self.domain:
             sets.append(helper.make_opsetid(self.domain, VERSIONS[self.domain]))
         model = helper.make_model(graph, opset_imports=sets, ir_version=10)
-        return onnx.shape_inference.infer_shapes(model, strict_mode=not self.domain)
+        return _typed(onnx.shape_inference.infer_shapes(model), values)
 
     def convert(self, model: ModelProto, *, windows: bool = False, **options: Any) -> Converted:
         """Return the relevance graph of the case's model, bias explicit.
@@ -204,7 +204,19 @@ class Case:
         return helper.make_tensor_value_info(name, dtype, shape)
 
 
-@lru_cache(maxsize=64)
+def _typed(model: ModelProto, values: Mapping[str, Array]) -> ModelProto:
+    """Return the model with a type for the outputs that onnx does not infer, as exporters do."""
+    untyped = [o for o in model.graph.output if not o.type.tensor_type.HasField("shape")]
+    if untyped:
+        found = Float64(model).run(values, [o.name for o in untyped])
+    for output in untyped:
+        rank = found[output.name].ndim
+        free = [f"{output.name}_{a}" for a in range(rank)]
+        output.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, free))
+    return model
+
+
+@cache
 def converted(case: Case, free: bool, windows: bool, stacked: bool, kind: str) -> Converted:
     """Return a conversion of a case, made once."""
     layout = "stacked" if stacked else "separate"
@@ -212,7 +224,7 @@ def converted(case: Case, free: bool, windows: bool, stacked: bool, kind: str) -
     return case.convert(case.model(free=free), windows=windows, layout=layout, **options)
 
 
-@lru_cache(maxsize=64)
+@cache
 def in_float64(case: Case, free: bool, windows: bool, stacked: bool, kind: str) -> dict[str, Array]:
     """Return the outputs of a conversion in float64: ``y0``, ``y0_relevance``, ..."""
     return Float64(converted(case, free, windows, stacked, kind).model).run(case.feeds())
@@ -290,7 +302,7 @@ class Algebra:
         result = pair.map.pull(b, value) if pull else pair.map.push(b, value)
         assert result.window is None
         assert result.stack == stack, "a map changed the stack axis"
-        name = b.identity_as(result.name, b.name("result"))
+        name = b.named(b.name("result"), "Identity", result.name)
         model = model_with(self.graph.proto, b)
         dtype = self.graph.dtype(pair.step.y)
         free = [f"given_{i}" for i in range(values.ndim)]
@@ -366,7 +378,7 @@ def smooth_entries(f: Callable[[Array], Array], x: Array, v: Array, h: float) ->
 def nodes_of(*rows: tuple[Any, ...]) -> Callable[[], list[NodeProto]]:
     """Return the `nodes` of a case from rows ``(op, inputs, outputs, attributes)``.
 
-    Inputs and outputs are names in one text, parted by spaces.
+    Inputs and outputs are names in one text, parted by spaces; ``-`` is an absent input.
     """
 
     def make() -> list[NodeProto]:
@@ -374,7 +386,8 @@ def nodes_of(*rows: tuple[Any, ...]) -> Callable[[], list[NodeProto]]:
         for index, (op, inputs, outputs, *attrs) in enumerate(rows):
             more = attrs[0] if attrs else {}
             name = f"{op}_{index}"
-            found.append(helper.make_node(op, inputs.split(), outputs.split(), name=name, **more))
+            read = ["" if i == "-" else i for i in inputs.split()]
+            found.append(helper.make_node(op, read, outputs.split(), name=name, **more))
         return found
 
     return make

