@@ -126,8 +126,10 @@ def declared(tensor: TensorProto) -> ValueInfoProto:
 
 
 def _copy_field(target: object, name: str, value: object) -> None:
-    if isinstance(value, (int, float, str, bytes)):
+    if isinstance(value, (int, float, str)):
         setattr(target, name, value)
+    elif isinstance(value, bytes):
+        return  # a remark that is no text, which protobuf would not take back
     else:
         getattr(target, name).extend(value)
 
@@ -198,8 +200,10 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
 def _interpolate_as_before(graph: GraphProto) -> None:
     """Write what Resize and Upsample meant before they had attributes for it; converters do not."""
     stored = {t.name: t for t in graph.initializer}
-    stored |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
-    for node in (n for n in graph.node if n.op_type == "Resize" and not n.domain):
+    constants = (n for n in graph.node if n.op_type == "Constant")
+    stored |= {n.output[0]: a.t for n in constants for a in n.attribute if a.name == "value"}
+    resizes = (n for n in graph.node if n.op_type == "Resize" and len(n.input) > 2)
+    for node in resizes:
         how = {"coordinate_transformation_mode": "asymmetric"}
         if next((a.s for a in node.attribute if a.name == "mode"), b"nearest") == b"nearest":
             scales = stored.get(node.input[2])
