@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rfponnx.maps.base import Transposed
+from rfponnx.graph.graph import Graph
+from rfponnx.maps.base import Identity, Transposed
 from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, tensor
 from rfponnx.maps.pad import Padded
 from rfponnx.maps.rearrange import Blocks, Embed, Part, Permute, Reshape, Retype, expanded
 from rfponnx.maps.scatter import Picked, Triangle
-from rfponnx.ops.op import At, Linearisation, Op, Term, passed
+from rfponnx.ops.op import At, Linearisation, Op, Term, passed, stopped
 
 
 def known(at: At, index: int, attribute: str = "") -> tuple[int, ...] | None:
@@ -54,6 +55,19 @@ def cast(at: At) -> Linearisation:
     """A cast between float types, which loses digits at most."""
     same = at.graph.dtype(at.x) == at.graph.dtype(at.y)
     return passed(at) if same else at.linear(Retype(at.x, at.y))
+
+
+def encoded(graph: Graph, codes: str) -> str:
+    """Return the tensor that a QuantizeLinear made these codes of; empty if none did."""
+    node = graph.producer(codes)
+    return node.inputs[0] if node is not None and node.op == "QuantizeLinear" else ""
+
+
+def dequantize(at: At) -> Linearisation:
+    """``y = x`` up to rounding, which is bias, where y is read from the codes of x."""
+    x = encoded(at.graph, at.x)
+    same = at.graph.dtype(x) == at.graph.dtype(at.y)
+    return at.linear(Identity() if same else Retype(x, at.y), x, offset="rest", tangent=False)
 
 
 def dropout(at: At) -> Linearisation:
@@ -163,6 +177,8 @@ OPS = (
     _row("Dropout", dropout, "y = x (inference)", 0),
     _row("Cast", cast, "y = x in another float type"),
     _row("CastLike", cast, "y = x in another float type", 0),
+    _row("QuantizeLinear", stopped, "codes of x, from which its copy is read", 0),
+    _row("DequantizeLinear", dequantize, "y = x up to rounding, which is bias", 0),
     _row("Expand", expand, "y = x repeated along axes of length 1", 0),
     _row("Tile", tile, "copies of x side by side", 0),
     _row("DepthToSpace", depth_to_space, "channels become blocks of pixels"),

@@ -25,7 +25,7 @@ from rfponnx.maps.expr import (
 from rfponnx.maps.gain import Gain
 from rfponnx.maps.scatter import Select
 from rfponnx.ops.linear import reduction_axes
-from rfponnx.ops.op import At, Linearisation, Op, Term, passed
+from rfponnx.ops.op import At, Linearisation, Op, Term, passed, stopped
 
 #: From here on a bound of a float type bounds nothing.
 UNBOUNDED = 3.4e38
@@ -42,6 +42,8 @@ def max_pool(at: At) -> Linearisation:
 
 def extreme(at: At, axes: Sequence[int], kind: str) -> Linearisation:
     """The first entry along some axes, in row-major order, that `kind` finds (an ArgMax)."""
+    if 0 in at.shape(at.x):
+        return stopped(at)
     x, where = tensor(at.x), positions(at.x)
     axis = axes[0] if len(axes) == 1 else -1
     if len(axes) > 1:
@@ -163,11 +165,6 @@ def shrink(at: At) -> Linearisation:
     return at.gated(outside, offset="rest" if float(at.attr("bias", 0.0)) else None)
 
 
-def mod(at: At) -> Linearisation:
-    """``y = x - n b``: how often b fits into x is a constant, and so is b."""
-    return at.gated(number(1))
-
-
 def _row(name: str, by: Callable[[At], Linearisation], equation: str, *inputs: int) -> Op:
     return Op(name, "selecting", by, equation, inputs=inputs or None)
 
@@ -187,5 +184,4 @@ OPS = (
     _row("Clip", clip, "y = x strictly between the bounds, else a bound", 0),
     _row("HardSigmoid", hard_sigmoid, "y = alpha x + beta, cut to 0..1"),
     _row("Shrink", shrink, "y = x moved by a bias where |x| > lambd, else 0"),
-    _row("Mod", mod, "y = x - n b, n released", 0),
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rfponnx.errors import OptionError, RfpError, Unsupported
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.ops.op import At, Linearisation, Op, refused
+from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.options import Options
@@ -132,7 +133,10 @@ class Flow:
 
     def _carry(self, tensor: str) -> None:
         self.carried.add(tensor)
-        self._touched.update(node.index for node in self.graph.consumers(tensor))
+        for node in self.graph.consumers(tensor):
+            self._touched.add(node.index)
+            if node.op == "QuantizeLinear":  # who reads its codes reads the tensor
+                self._touched.update(n.index for n in self.graph.consumers(node.outputs[0]))
 
     def _visit(self, node: Node, y: str) -> None:
         try:
@@ -165,7 +169,9 @@ class Flow:
     def _bearing(self, node: Node, op: Op | None) -> set[str]:
         """Return the float inputs that a source reaches and the op follows."""
         places = range(len(node.inputs)) if op is None or op.inputs is None else op.inputs
-        names = (node.inputs[i] for i in places if i < len(node.inputs))
+        names = [node.inputs[i] for i in places if i < len(node.inputs)]
+        if node.op == "DequantizeLinear":
+            names = [encoded(self.graph, name) for name in names]
         return {n for n in names if n in self.carried and self.graph.is_float(n)}
 
     def needed(self, targets: Sequence[str]) -> set[str]:

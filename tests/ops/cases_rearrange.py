@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.ops.harness import Case, N, W, X, nodes_of
 
+U8 = np.array(128, np.uint8)
 INF = np.float32(np.inf)
 
 
@@ -50,6 +51,13 @@ SHAPES = (
     Case("Cast", "to float", [X((2, 3), dtype=np.float64)], {"to": 11}),
     Case("Cast", "to the same", [X((2, 3))], {"to": 1}),
     Case("CastLike", "to double", [X((2, 3)), W((1,), dtype=np.float64)]),
+    Case("DequantizeLinear", "of codes made here", [X((2, 3)), W(np.float32(0.05)), W(U8)],
+         nodes=nodes_of(
+             ("QuantizeLinear", "x0 w1 w2", "t"), ("DequantizeLinear", "t w1 w2", "y0"))),
+    Case("QuantizeLinear", "between two layers", [X((2, 3)), W(np.float32(0.05)), W(U8)],
+         nodes=nodes_of(
+             ("Neg", "x0", "n"), ("QuantizeLinear", "n w1 w2", "t"),
+             ("DequantizeLinear", "t w1 w2", "d"), ("Neg", "d", "y0"))),
     Case("Expand", "axes of length 1 and new ones", [X((2, 1)), W(i64(3, 2, 4))]),
     Case("Expand", "by one", [X((2, 3)), W(i64(1, 1))]),
     Case("Expand", "shape at run time", [X((3, 1, 2)), N(i64(3, 4, 2))], free=(1, 2)),

@@ -133,7 +133,6 @@ FUNCTIONS = (
     Case("Shrink", "points", [X(POINTS)], kinks=True),
     Case("Shrink", "with a bias", [X((3, 4))], {"bias": 0.2, "lambd": 0.4}),
     Case("Shrink", "negative width", [X((3, 4))], {"lambd": -0.4}),
-    Case("Mod", "float", [X((3, 4), low=-5, high=5), W((4,), low=1, high=2)], {"fmod": 1}),
     Case("Abs", "no entries", [X((0, 3))]),
     Case(
         "Clip", "double",
