@@ -37,22 +37,20 @@ def single_bound(plan: Plan) -> float:
 
 def incompleteness(y: Array, rows: Array) -> float:
     """Return ``max |y - sum_s r^s| / max(max |y|, max sum_s |r^s|)``; rows are ``[S, *E]``."""
-    a, r, there = _finite(y, rows)
-    return _ratio(np.abs(a - r.sum(0)), np.maximum(np.abs(a), np.abs(r).sum(0)), there)
+    with np.errstate(all="ignore"):
+        a, r = y.astype(np.float64), rows.astype(np.float64)
+        off, size = np.abs(a - r.sum(0)), np.maximum(np.abs(a), np.abs(r).sum(0))
+        return _ratio(off, size, np.isfinite(a))
 
 
 def gap(rows: Array, other: Array, y: Array) -> float:
     """Return the largest difference of two relevances of y, on the scale of `incompleteness`."""
     if rows.shape != other.shape:
         return float("inf")
-    a, r, there = _finite(y, rows)
-    off = np.abs(r - other.astype(np.float64)).max(0, initial=0.0)
-    return _ratio(off, np.maximum(np.abs(a), np.abs(r).sum(0)), there)
-
-
-def _finite(y: Array, rows: Array) -> tuple[Array, Array, Array]:
-    a, r = y.astype(np.float64), rows.astype(np.float64)
-    return a, r, np.isfinite(a)
+    with np.errstate(all="ignore"):
+        a, r = y.astype(np.float64), rows.astype(np.float64)
+        off = np.abs(r - other.astype(np.float64)).max(0, initial=0.0)
+        return _ratio(off, np.maximum(np.abs(a), np.abs(r).sum(0)), np.isfinite(a))
 
 
 def _ratio(off: Array, scale: Array, there: Array) -> float:

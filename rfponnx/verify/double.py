@@ -60,10 +60,10 @@ class _Double:
         values = {**self.feeds, **(self.model.run(self.feeds, inner) if inner else {})}
         shapes = {t: values[t].shape for t in jacobian.source_tensors(self.plan)}
         rng = np.random.default_rng(len(shapes))
-        return jacobian.direction(self.plan, shapes, self.feeds, rng)
+        return jacobian.direction(self.plan, self.twice.names, shapes, self.feeds, rng)
 
     def _fed(self, moving: Values, h: float) -> dict[str, Array]:
-        return {**self.feeds, **moving, jacobian.STEP: np.asarray(h)}
+        return {**self.feeds, **moving, self.twice.names.step: np.asarray(h)}
 
     def _slope(self, values: Values, coefficients: Array, h: float) -> jacobian.Slope:
         return jacobian.slope(self.rows, self.twice, values, coefficients, h)
@@ -90,6 +90,8 @@ class _Double:
         if self.twice.affine:
             total = len(self.plan.steps)
             notes.append(f"{self.twice.affine} of {total} nodes as the affine maps they are")
+        if best.kinks and found[1].bend > max(3 * found[2].bend, 0.1):
+            return judged(JACOBIAN, np.inf, jacobian.BOUND, "; ".join(["it jumps", *notes]))
         if best.kinks == best.entries and best.entries:
             return reported(JACOBIAN, "not judged", "; ".join(["a kink in every entry", *notes]))
         if best.kinks:

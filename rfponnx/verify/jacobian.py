@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_tensor_value_info
 
 from rfponnx.emit.start import mask_input, masks_input
@@ -28,7 +28,23 @@ from rfponnx.verify.engine import Array, Values
 BOUND = 1e-6
 #: Steps relative to x: small enough that hardly any piece changes, large enough for 16 digits.
 STEPS = (1e-7, 1e-8, 1e-6)
-STEP, WEIGHT, FREE = "verify/h", "verify/weight", "verify/free"  # inputs of the doubled model
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Inputs of the doubled model.
+
+    Attributes
+    ----------
+    step
+        h, a scalar.
+    weight, free
+        By source tensor x: w with ``v = w x``, and a mask of the entries that nobody owns.
+    """
+
+    step: str
+    weight: Mapping[str, str]
+    free: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +53,8 @@ class Doubled:
 
     Attributes
     ----------
-    model
-        With the inputs `STEP`, `WEIGHT`/tensor and `FREE`/tensor for every source tensor.
+    model, names
+        With its additional inputs.
     ahead, behind
         The moved tensors, by the name of the original.
     affine
@@ -46,6 +62,7 @@ class Doubled:
     """
 
     model: ModelProto
+    names: Names
     ahead: Mapping[str, str]
     behind: Mapping[str, str]
     affine: int
@@ -54,27 +71,27 @@ class Doubled:
 class Moved:
     """The tensors on the way from the sources, computed at ``x + h v``."""
 
-    def __init__(self, plan: Plan, b: Builder, h: str) -> None:
-        self.plan, self.b, self.h = plan, b, h
+    def __init__(self, plan: Plan, b: Builder, names: Names, h: str) -> None:
+        self.plan, self.b, self.names, self.h = plan, b, names, h
         self.at: dict[str, str] = {}
         self.affine = 0
         made = {step.y for step in plan.steps}
-        self._sources = source_tensors(plan)
-        for name in self._sources:
+        for name in names.weight:
             if name not in made:
                 self.at[name] = self._started(name, None)
         for step in plan.steps:
             moved = self._step(step)
-            self.at[step.y] = self._started(step.y, moved) if step.y in self._sources else moved
+            own = step.y in names.weight
+            self.at[step.y] = self._started(step.y, moved) if own else moved
 
     def _started(self, x: str, moved: str | None) -> str:
         """Return ``x + h w x``, and what comes from above on the entries that nobody owns."""
         b = self.b
-        own = b.op("Mul", b.op("Mul", x, f"{WEIGHT}/{x}"), self.h)
+        own = b.op("Mul", b.op("Mul", x, self.names.weight[x]), self.h)
         name = b.op("Add", x, own)
         if moved is None:
             return name
-        return b.op("Add", name, b.op("Mul", b.op("Sub", moved, x), f"{FREE}/{x}"))
+        return b.op("Add", name, b.op("Mul", b.op("Sub", moved, x), self.names.free[x]))
 
     def _step(self, step: Step) -> str:
         if is_affine(step):
@@ -140,23 +157,28 @@ def doubled(explicit: Converted) -> Doubled:
     plan, model = explicit.plan, ModelProto()
     model.CopyFrom(explicit.model)
     b = Builder(plan.graph, "verify")
-    ahead = Moved(plan, b, STEP)
-    behind = Moved(plan, b, b.op("Neg", STEP))
+    names = Names(
+        b.name("verify/h"),
+        {t: b.name(f"verify/weight/{t}") for t in source_tensors(plan)},
+        {t: b.name(f"verify/free/{t}") for t in source_tensors(plan)},
+    )
+    ahead = Moved(plan, b, names, names.step)
+    behind = Moved(plan, b, names, b.op("Neg", names.step))
     model.graph.node.extend(b.nodes)
     model.graph.initializer.extend(b.initializers)
-    kinds = {STEP: 1} | {
-        f"{what}/{t}": plan.graph.dtype(t) or 1
-        for t in source_tensors(plan)
-        for what in (WEIGHT, FREE)
-    }
-    model.graph.input.extend(make_tensor_value_info(n, k, None) for n, k in kinds.items())
-    return Doubled(model, ahead.at, behind.at, ahead.affine)
+    every = (names.step, *names.weight.values(), *names.free.values())
+    model.graph.input.extend(make_tensor_value_info(n, TensorProto.DOUBLE, None) for n in every)
+    return Doubled(model, names, ahead.at, behind.at, ahead.affine)
 
 
 def direction(
-    plan: Plan, shapes: Mapping[str, tuple[int, ...]], feeds: Values, rng: np.random.Generator
+    plan: Plan,
+    names: Names,
+    shapes: Mapping[str, tuple[int, ...]],
+    feeds: Values,
+    rng: np.random.Generator,
 ) -> tuple[Array, dict[str, Array]]:
-    """Return random coefficients of the sources, and the direction they make at each tensor.
+    """Return random coefficients of the sources, and `Names.weight` and `Names.free` for them.
 
     Who owns what is decided here anew, with NumPy's own slicing.
     """
@@ -164,10 +186,10 @@ def direction(
     count = len(plan.sources) if plan.masks is None else len(fed)
     coefficients = rng.uniform(0.5, 1.5, count) * rng.choice([-1.0, 1.0], count)
     found: dict[str, Array] = {}
-    for tensor in source_tensors(plan):
-        owned = _owned(plan, tensor, shapes[tensor], feeds)
-        found[f"{WEIGHT}/{tensor}"] = np.tensordot(coefficients[list(owned)], _stack(owned), 1)
-        found[f"{FREE}/{tensor}"] = 1.0 - _stack(owned).sum(0)
+    for tensor, shape in shapes.items():
+        owned = _owned(plan, tensor, shape, feeds)
+        found[names.weight[tensor]] = np.tensordot(coefficients[list(owned)], _stack(owned), 1)
+        found[names.free[tensor]] = 1.0 - _stack(owned).sum(0)
     return coefficients, found
 
 
@@ -202,31 +224,35 @@ class Slope:
     kinks, entries
         Entries whose one-sided quotients differ: between x - h v and x + h v some piece
         changes, so that no derivative can be compared.
+    bend
+        The largest difference of the one-sided quotients: at a kink it does not depend on h.
     """
 
     error: float
     kinks: int
     entries: int
+    bend: float
 
 
 def slope(
     rows: Sequence[Row], twice: Doubled, values: Values, coefficients: Array, h: float
 ) -> Slope:
     """Compare the streams with the difference quotient."""
-    error, kinks, entries = 0.0, 0, 0
+    error, kinks, entries, sharpest = 0.0, 0, 0, 0.0
     for row in rows:
         streams, y = values[row.relevance][:-1], values[row.value]
         up, down = (values[at[row.of.tensor]] for at in (twice.ahead, twice.behind))
         expected = np.tensordot(coefficients, streams, 1)
         sizes = np.abs(streams) * np.abs(coefficients).reshape(-1, *[1] * y.ndim)
         scale = max(sizes.sum(0).max(initial=0.0), 1e-3 * np.abs(y).max(initial=0.0)) or 1.0
-        smooth = np.abs(up - 2 * y + down) / (2 * h * scale) <= BOUND
+        bend = np.abs(up - 2 * y + down) / (2 * h * scale)
         off = np.abs((up - down) / (2 * h) - expected) / scale
         off = np.where(np.isfinite(off), off, np.inf)
-        smooth |= ~np.isfinite(up - down)
-        error = max(error, float(off[smooth].max(initial=0.0)))
-        kinks, entries = kinks + int((~smooth).sum()), entries + y.size
-    return Slope(error, kinks, entries)
+        kink = bend > BOUND
+        error = max(error, float(off[~kink].max(initial=0.0)))
+        sharpest = max(sharpest, float(bend.max(initial=0.0)))
+        kinks, entries = kinks + int(kink.sum()), entries + y.size
+    return Slope(error, kinks, entries, sharpest)
 
 
 def start_values(plan: Plan) -> list[str]:
