@@ -69,11 +69,12 @@ def convert(
     check_output(target, path, force=force)
     given.pop("direction")
     given["set"] = pairs("--set", given.pop("numbers"))
+    given["linearisation"] = given["linearisation"] or "weighted"
     with out.progress(f"converting {path.name}"):
         converted = converted_from(model, method, given.pop("sources"), **given)
-        size = converted.save(target, force=force)
+        converted.save(target, force=force)
     if mode.json:
-        out.document({"model": model, "written": str(target), "bytes": size, **report(converted)})
+        out.document({"model": model, "written": str(target), **report(converted)})
     elif not mode.quiet:
         show(out, converted, target)
         out.note(

@@ -26,7 +26,8 @@ def inspect(mode: Mode, model: str, sources: tuple[str, ...], **given: Any) -> N
     from rfponnx_cli.render import Out
 
     options = Options(
-        linearisation=patterns("--linearisation", given["linearisation"], plain=True),
+        linearisation=patterns("--linearisation", given["linearisation"], plain=True)
+        or (("*", "weighted"),),
         release=patterns("--release", given["release"], plain=False),
         explain=given["explain"],
         class_axis=given["class_axis"],
@@ -97,4 +98,4 @@ def _gaps(out: Out, found: Inspection) -> None:
         return
     out.line(f"{len(found.gaps)} node outputs cannot be rewritten:", "bold red")
     for gap in found.gaps:
-        out.line(f"  {gap.node} ({gap.op}): {gap.why}" + (f"; {gap.hint}" if gap.hint else ""))
+        out.bullet(f"{gap.node} ({gap.op}): {gap.why}" + (f"; {gap.hint}" if gap.hint else ""))

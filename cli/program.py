@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import json
 import os
 import signal
@@ -85,9 +86,16 @@ class Program(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **more: Any) -> Any:
         """Run a command line and end the program with its exit code."""
         words = sys.argv[1:] if args is None else list(args)
-        more |= {"standalone_mode": False, "prog_name": "rfponnx"}
-        call = functools.partial(super().main, words, **more)
+        call = functools.partial(self._run, list(words))
         sys.exit(guarded(call, as_json="--json" in words, debug="--debug" in words))
+
+    def _run(self, words: list[str]) -> Any:
+        """Run the command that the words name."""
+        try:
+            with self.make_context("rfponnx", words) as ctx:
+                return self.invoke(ctx)
+        except click.exceptions.Exit as end:  # after --help and --version
+            return end.exit_code
 
 
 def guarded(call: Callable[[], Any], *, as_json: bool, debug: bool) -> int:
@@ -162,7 +170,7 @@ def _forget_stdout() -> None:
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
     except (OSError, ValueError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout = io.StringIO()
 
 
 def end_on_sigterm() -> None:

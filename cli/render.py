@@ -51,6 +51,13 @@ class Out:
         """Print a line of data."""
         self._data.print(text, style=style or None, soft_wrap=True)
 
+    def bullet(self, text: str) -> None:
+        """Print an indented paragraph of data, folded at the width of the page."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        self._show(Padding(Text(text, overflow="fold"), (0, 0, 0, 2)))
+
     def note(self, text: str) -> None:
         """Say something that is not data."""
         if not (self.mode.quiet or self.mode.json):
@@ -112,7 +119,7 @@ class Out:
         self._show(table)
 
     def _show(self, table: Any) -> None:
-        """Print a table without the blanks that fill its last column."""
+        """Print a table or a text without the blanks at the ends of its lines."""
         with self._data.capture() as captured:
             self._data.print(table)
         for line in captured.get().splitlines():

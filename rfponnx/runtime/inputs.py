@@ -173,6 +173,8 @@ def _scaled(array: Array, p: Port, pixels: Pixels, channel_axis: int) -> Array:
         if len(numbers) > 1 and (x.ndim < 2 or len(numbers) != x.shape[channel_axis]):
             what = f"{len(numbers)} numbers for the shape {shape_text(x.shape)} of `{p.name}`"
             raise OptionError(what, option, "give one, or one for each channel")
+        if option == "--std" and 0 in numbers:
+            raise OptionError("a number is 0, which divides nothing", option)
         behind = (1,) * (x.ndim - 1 - channel_axis) if len(numbers) > 1 else ()
         each = np.array(numbers, np.float64).reshape(-1, *behind)
         x = x - each if option == "--mean" else x / each
