@@ -1,9 +1,9 @@
 """The demo: convert two trained networks, run them on real inputs, look at the sources, verify.
 
-    python tools/demo.py [--out FOLDER]
+    python tools/demo.py [--out FOLDER] [--readme]
 
 Only commands of the program are run, and each is printed before it runs, so that it can be
-repeated by hand.
+repeated by hand.  `--readme` also puts what the first network printed into README.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-DIGITS, SCENES = 8, 2
+DIGITS, SCENES = 3, 2
 
 
 def relative(path: Path) -> str:
@@ -35,33 +35,52 @@ def write_inputs(out: Path) -> None:
     print(f"{DIGITS} digits, of classes {digits['label'][:DIGITS].tolist()}; {SCENES} scenes")
 
 
-def program(*words: str) -> None:
-    """Print and run one command of the program; stop the demo if it fails."""
-    print(f"\n$ rfponnx {shlex.join(words)}", flush=True)
+def program(*words: str) -> str:
+    """Run one command of the program; print and return what it printed; stop if it fails."""
     executable = Path(sys.executable).with_name("rfponnx")
-    code = subprocess.run([str(executable), *words], cwd=ROOT, check=False).returncode
-    if code != 0:
-        sys.exit(code)
+    run = subprocess.run(
+        [str(executable), *words],
+        cwd=ROOT, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    text = f"$ rfponnx {shlex.join(words)}\n{run.stdout.rstrip()}\n\n"
+    print(text, end="", flush=True)
+    if run.returncode != 0:
+        sys.exit(run.returncode)
+    return text
 
 
-def show(model: str, out: Path, sources: list[str], inputs: dict[str, str]) -> None:
-    """Convert one network, run it and verify it."""
+def into_readme(text: str) -> None:
+    """Put the output of the demo between its two marks in the README."""
+    path = ROOT / "README.md"
+    before, start, rest = path.read_text(encoding="utf-8").partition("<!-- demo -->\n")
+    _, end, after = rest.partition("<!-- /demo -->")
+    path.write_text(f"{before}{start}```\n{text.rstrip()}\n```\n{end}{after}", encoding="utf-8")
+
+
+def show(model: str, out: Path, sources: list[str], inputs: dict[str, str]) -> str:
+    """Convert one network, run it and verify it; return what was printed."""
     original, converted = f"fixtures/{model}.onnx", relative(out / f"{model}.rfp.onnx")
     split = [word for source in sources for word in ("--source", source)]
-    program("convert", original, "-o", converted, *split, "--force")
     feeds = [f"{name}={relative(out / file)}" for name, file in inputs.items()]
-    program("run", converted, *(word for feed in feeds for word in ("--input", feed)))
-    program("verify", original, converted)
+    return (
+        program("convert", original, "-o", converted, *split, "--force")
+        + program("run", converted, *(word for feed in feeds for word in ("--input", feed)))
+        + program("verify", original, converted)
+    )
 
 
 def main() -> int:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo")
-    out = parser.parse_args().out.resolve()
+    parser.add_argument("--readme", action="store_true")
+    given = parser.parse_args()
+    out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     write_inputs(out)
-    show("ms_basic_relu_ts", out, [], {"left": "left.npy", "right": "right.npy"})
+    printed = show("ms_basic_relu_ts", out, [], {"left": "left.npy", "right": "right.npy"})
+    if given.readme:
+        into_readme(printed)
     channels = ["optical=image[:,0:3]", "radar=image[:,3:4]"]
     show("seg_unet_ts", out, channels, {"image": "scenes.npy"})
     return 0
