@@ -92,7 +92,7 @@ class Forward:
         if any(t.x in before for t in made.terms):
             summands.insert(0, self._pushed(made, before))
         if summands:
-            self.bias[step.y] = add(self.b, summands)
+            self.bias[step.y] = whole(self.b, add(self.b, summands))
 
     def _offset(self, step: Step) -> Value | None:
         """Return o, in the shape of y; for `split`, constant operands count as offset too."""

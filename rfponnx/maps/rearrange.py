@@ -122,8 +122,8 @@ class Embed(Map):
         return self.among(b, r, self.place, self.place + 1)
 
     def pull(self, b: Builder, m: Value) -> Value:
-        start = self._end(b, self.place)
-        stop = self._end(b, self.place + 1)
+        start = self.end(b, self.place)
+        stop = self.end(b, self.place + 1)
         axis = b.ints([self.axis + int(m.stack)])
         return Value(b.op("Slice", m.name, joined(b, [start]), joined(b, [stop]), axis), m.stack)
 
@@ -133,7 +133,8 @@ class Embed(Map):
         before = self._length(b, self.parts[:first])
         return padded(b, r, rank, {self.axis: (before, self._length(b, self.parts[last:]))})
 
-    def _end(self, b: Builder, count: int) -> Length:
+    def end(self, b: Builder, count: int) -> Length:
+        """Return the summed length of the first parts."""
         return self._length(b, self.parts[:count])
 
     def _length(self, b: Builder, parts: Sequence[Length]) -> Length:
@@ -174,15 +175,34 @@ class Part(Map):
 
 
 def concatenated(b: Builder, parts: Mapping[int, Value], embeds: Sequence[Embed]) -> Value:
-    """Return the streams of some operands side by side, zeros where an operand has none."""
+    """Return the streams of some operands side by side, zero where an operand has none.
+
+    Where lengths are known, the zeros are not written: the rest is a window.
+    """
     first, last = min(parts), max(parts) + 1
     if len(parts) < last - first:
         return add(b, [push(embeds[i], b, v) for i, v in parts.items()])
-    values = [whole(b, parts[i]) for i in range(first, last)]
-    joined, axis = values[0], embeds[0].axis + int(values[0].stack)
-    if len(values) > 1:
-        joined = Value(b.op("Concat", *(v.name for v in values), axis=axis), joined.stack)
-    return embeds[0].among(b, joined, first, last)
+    axis, start = embeds[0].axis, embeds[0].end(b, first)
+    joined = parts[first]
+    if len(parts) > 1 or (joined.window and joined.window.axis != axis):
+        values = [whole(b, parts[i]) for i in range(first, last)]
+        along = axis + int(values[0].stack)
+        names = [v.name for v in values]
+        name = b.op("Concat", *names, axis=along) if len(names) > 1 else names[0]
+        joined = Value(name, values[0].stack)
+    stop, length = embeds[0].end(b, last), (b.graph.shape(embeds[0].y) or ())[axis]
+    known = isinstance(start, int) and isinstance(stop, int) and isinstance(length, int)
+    if joined.stack or not known:
+        return embeds[0].among(b, whole(b, joined), first, last)
+    return _windowed(joined, embeds[0], int(start), int(stop), int(length or 0))
+
+
+def _windowed(v: Value, embed: Embed, start: int, stop: int, length: int) -> Value:
+    """Return what lies from `start` to `stop` of y's axis, of length `length`, as a part of y."""
+    if v.window:
+        start, stop = start + v.window.start, start + v.window.stop
+    window = Window(embed.y, embed.axis, start, stop)
+    return Value(v.name, window=None if (start, stop) == (0, length) else window)
 
 
 @dataclass(frozen=True, slots=True)
