@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+#: Characters of a part of a message.
+LONGEST = 500
 
 
 class RfpError(Exception):
@@ -52,6 +56,29 @@ class OutputError(RfpError):
     """A result cannot be written."""
 
 
+class InternalError(RfpError):
+    """A mistake of this program: a model that it should have converted, or refused by name."""
+
+
+@contextmanager
+def guarded(where: str = "") -> Iterator[None]:
+    """Turn what nobody foresaw into one line; the traceback stays with its cause.
+
+    Serves as a decorator too.  The innermost place wins.
+    """
+    try:
+        yield
+    except RfpError:
+        raise
+    except RecursionError as error:
+        raise ModelError("the model is nested too deeply", where) from error
+    except MemoryError as error:
+        raise ModelError("takes more memory than there is", where) from error
+    except Exception as error:
+        what = f"unexpected {type(error).__name__}: {error}"
+        raise InternalError(what, where, "--debug shows where; please report it") from error
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return a hint that names the closest of `names`, or an empty string."""
     match = difflib.get_close_matches(name, list(names), n=1)
@@ -59,4 +86,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(str(text).split())
+    """Return text as one line that a terminal shows as it is: names in a file may hold anything."""
+    words = " ".join(str(text).split())
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 20]} ... {shown[-14:]}"

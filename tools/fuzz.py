@@ -1,184 +1,319 @@
-"""Damage model files: conversion must either work or give one clear error.
+"""Damage model files: conversion must work, or give one clear error and write nothing.
 
-    python tools/fuzz.py [--seconds 60] [--seed 0] [--keep FOLDER]
+    python tools/fuzz.py [--cases 2000] [--first 0] [--jobs 2] [--keep FOLDER]
 
-Bytes are flipped, cut, repeated; nodes are dropped, swapped, renamed, given wrong attributes.
-Anything raised that is not an `RfpError` is a finding: the damaged file is kept and its seed is
-printed.  A crash of the interpreter leaves the file `current.onnx` in the same folder.
+Each case is a model (a trained net, or one operator out of the cases of the `onnx` package) with
+up to three kinds of damage (`tools/damage.py`), converted with some layout and bias.  It happens
+in a process of its own, so that a crash or an endless loop costs one case.  Findings are
+
+    traceback     anything raised that is no RfpError, or is more than a line
+    crash, hang   the process dies, or takes longer than a minute
+    left behind   an error, and yet a file
+    wrong success the original runs in ONNX Runtime, the result does not, or predicts otherwise;
+                  or the original does not load, and nobody said so
+    wrong refusal "broken model" or "broken program", but the original runs
+
+The damaged file of a finding is kept; the same number makes the same case again.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
+import os
+import re
+import resource
 import sys
+import tempfile
+import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tools.damage import damage, pick
 
 ROOT = Path(__file__).resolve().parent.parent
-Rng = np.random.Generator
-WORDS = ("", "nowhere", "input", "Relu", "Conv", "NoSuchOp", "a/b:c.d", "\u00e9", "x" * 300)
-
-
-def flip(data: bytearray, rng: Rng) -> None:
-    """Change some bytes."""
-    for place in rng.integers(0, len(data), int(rng.integers(1, 9))):
-        data[place] = int(rng.integers(0, 256))
-
-
-def cut(data: bytearray, rng: Rng) -> None:
-    """Truncate."""
-    del data[int(rng.integers(0, len(data))) :]
-
-
-def repeat(data: bytearray, rng: Rng) -> None:
-    """Insert a piece of the file once more."""
-    first, last = sorted(int(v) for v in rng.integers(0, min(len(data), 4096), 2))
-    data[first:first] = data[first:last]
-
-
-def drop_node(model: onnx.ModelProto, rng: Rng) -> None:
-    """Remove a node."""
-    del model.graph.node[int(rng.integers(len(model.graph.node)))]
-
-
-def rename(model: onnx.ModelProto, rng: Rng) -> None:
-    """Give one operand of a node another name."""
-    node = pick(model, rng)
-    field = node.input if rng.random() < 0.7 and node.input else node.output
-    if field:
-        field[int(rng.integers(len(field)))] = str(rng.choice(WORDS))
-
-
-def change_operator(model: onnx.ModelProto, rng: Rng) -> None:
-    """Make a node another operator, or move it to another domain."""
-    node = pick(model, rng)
-    if rng.random() < 0.3:
-        node.domain = "com.example"
-    else:
-        node.op_type = str(rng.choice([*WORDS, pick(model, rng).op_type]))
-
-
-def change_attribute(model: onnx.ModelProto, rng: Rng) -> None:
-    """Remove, shorten or falsify an attribute."""
-    node = pick(model, rng)
-    if not node.attribute:
-        return
-    index = int(rng.integers(len(node.attribute)))
-    attribute = node.attribute[index]
-    if rng.random() < 0.3:
-        del node.attribute[index]
-    elif attribute.ints:
-        attribute.ints[int(rng.integers(len(attribute.ints)))] = int(rng.integers(-3, 9))
-        del attribute.ints[int(rng.integers(1, len(attribute.ints) + 1)) :]
-    else:
-        attribute.i, attribute.f = int(rng.integers(-5, 99)), float(rng.choice([0, -1, np.nan]))
-
-
-def shuffle(model: onnx.ModelProto, rng: Rng) -> None:
-    """Exchange two nodes."""
-    one, other = pick(model, rng), pick(model, rng)
-    copy = onnx.NodeProto()
-    copy.CopyFrom(one)
-    one.CopyFrom(other)
-    other.CopyFrom(copy)
-
-
-def change_shape(model: onnx.ModelProto, rng: Rng) -> None:
-    """Falsify the declared shape or type of an input, an output or a weight."""
-    graph = model.graph
-    if rng.random() < 0.4 and graph.initializer:
-        tensor = graph.initializer[int(rng.integers(len(graph.initializer)))]
-        if tensor.dims:
-            tensor.dims[0] = int(rng.integers(-1, 5))
-        return
-    ends = [*graph.input, *graph.output]
-    kind = ends[int(rng.integers(len(ends)))].type.tensor_type
-    if rng.random() < 0.4:
-        kind.elem_type = int(rng.integers(0, 25))
-    elif kind.shape.dim:
-        kind.shape.dim[int(rng.integers(len(kind.shape.dim)))].dim_value = int(rng.integers(-2, 9))
-
-
-def change_version(model: onnx.ModelProto, rng: Rng) -> None:
-    """Claim another opset or format version."""
-    if rng.random() < 0.5 and model.opset_import:
-        model.opset_import[0].version = int(rng.integers(-1, 99))
-    else:
-        model.ir_version = int(rng.integers(0, 99))
-
-
-def pick(model: onnx.ModelProto, rng: Rng) -> onnx.NodeProto:
-    """Return some node."""
-    node: onnx.NodeProto = model.graph.node[int(rng.integers(len(model.graph.node)))]
-    return node
-
-
-ON_BYTES: tuple[Callable[[bytearray, Rng], None], ...] = (flip, cut, repeat)
-ON_GRAPHS: tuple[Callable[[onnx.ModelProto, Rng], None], ...] = (
-    drop_node,
-    rename,
-    change_operator,
-    change_attribute,
-    shuffle,
-    change_shape,
-    change_version,
+SECONDS = 60
+MEMORY = 8 << 30
+ENTRIES = 1 << 20
+LARGEST = 20_000
+FINDINGS = frozenset(
+    ("traceback", "crash", "hang", "left behind", "wrong success", "wrong refusal")
 )
 
 
-def damage(data: bytes, rng: Rng) -> bytes:
-    """Return a damaged copy of a model file."""
-    if rng.random() < 0.25:
-        raw = bytearray(data)
-        ON_BYTES[int(rng.integers(len(ON_BYTES)))](raw, rng)
-        return bytes(raw)
-    model = onnx.load_model_from_string(data)
-    for _ in range(int(rng.integers(1, 4))):
-        if model.graph.node:
-            ON_GRAPHS[int(rng.integers(len(ON_GRAPHS)))](model, rng)
-    return bytes(model.SerializeToString())
+CONVERTED = "converted"
+ELSEWHERE = re.compile(r"not a registered function/op|NOT_IMPLEMENTED")
 
 
-def attempt(path: Path) -> str:
-    """Convert one file; return the kind of answer, or let a finding escape."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a case."""
+
+    kind: str
+    message: str = ""
+    damage: str = ""
+
+
+def models() -> list[tuple[str, bytes]]:
+    """Return the trained nets, a quarter of all cases, and models of one operator."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    nets = [(p.stem, p.read_bytes()) for p in sorted((ROOT / "fixtures").glob("*.onnx"))]
+    with warnings.catch_warnings(action="ignore"):
+        cases = [c for c in collect_testcases(None) if c.model and c.model.ByteSize() < LARGEST]
+    single = [(c.name, c.model.SerializeToString()) for c in cases if c.model]
+    return nets * max(1, len(single) // (3 * len(nets))) + single
+
+
+# ---- one case, inside a worker ---------------------------------------------------------------
+
+
+def work(pipe: Connection, folder: Path) -> None:
+    """Try the cases that come in, tell what is being done and what came out."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.chdir(folder)
+    warnings.simplefilter("ignore")
+    known = models()
+    pipe.send("ready")
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(attempt(int(pipe.recv()), known, folder, pipe))
+
+
+def attempt(number: int, known: list[tuple[str, bytes]], folder: Path, pipe: Connection) -> Verdict:
+    """Convert one damaged file and judge the answer."""
+    rng = np.random.default_rng(number)
+    name, data = pick(known, rng)
+    broken, done = damage(data, rng)
+    story = f"{name}: {', '.join(done)}"
+    options = {
+        "layout": pick(("separate", "stacked"), rng),
+        "bias": pick(("separate", "explicit", "split"), rng),
+    }
+    for old in folder.iterdir():
+        old.unlink()
+    path = folder / "current.onnx"
+    path.write_bytes(broken)
+    pipe.send("convert")
+    kind, message = convert(path, options)
+    left = [p.name for p in folder.iterdir() if p not in (path, path.with_suffix(".out"))]
+    if left or (kind != CONVERTED and path.with_suffix(".out").exists()):
+        kind, message = "left behind", f"{left} after {kind}: {message}"
+    if kind not in FINDINGS:
+        kind, message = judge(kind, message, path, pipe)
+    return Verdict(kind, message, story)
+
+
+def convert(path: Path, options: dict[str, Any]) -> tuple[str, str]:
+    """Convert and save one file; return the kind of answer."""
     import rfponnx
     from rfponnx.errors import RfpError
 
     try:
-        rfponnx.convert(path).save(path.with_suffix(".out"), force=True)
+        rfponnx.convert(path, **options).save(path.with_suffix(".out"))
     except RfpError as error:
-        return type(error).__name__
-    return "converted"
+        if not error.what or "\n" in str(error) or len(str(error)) > 1500:
+            return "traceback", f"not one line: {str(error)!r}"
+        cause = f" <- {error.__cause__!r}" if error.__cause__ is not None else ""
+        return type(error).__name__, f"{error}{cause}"
+    except BaseException as error:  # this is what we are looking for
+        return "traceback", f"{type(error).__name__}: {error}"
+    return CONVERTED, ""
+
+
+def judge(kind: str, message: str, path: Path, pipe: Connection) -> tuple[str, str]:
+    """Compare the answer with what ONNX Runtime says of the original and the result."""
+    pipe.send("load original")
+    original, refusal = session(path)
+    if original is None:
+        if kind == CONVERTED and not ELSEWHERE.search(refusal):
+            return "wrong success", f"ONNX Runtime refuses the original: {refusal}"
+        return kind, message
+    pipe.send("run original")
+    feeds, expected = runs(original)
+    if kind in ("ModelError", "InternalError") and expected:
+        return "wrong refusal", message
+    if kind != CONVERTED:
+        return kind, message
+    pipe.send("load result")
+    result, refusal = session(path.with_suffix(".out"))
+    if result is None:
+        return "wrong success", f"ONNX Runtime refuses the result: {refusal}"
+    pipe.send("run result")
+    return compare(original, result, feeds, expected)
+
+
+def runs(original: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Return random inputs on which a model runs, and what it says; nothing if there are none."""
+    for size in (2, 1, 3, 5):
+        with contextlib.suppress(Exception):
+            feeds = {i.name: drawn(i, size) for i in original.get_inputs()}
+            return feeds, original.run(None, feeds)
+    return {}, []
+
+
+def compare(
+    original: Any, result: Any, feeds: dict[str, Any], expected: list[Any]
+) -> tuple[str, str]:
+    """Tell whether the result predicts what the original does."""
+    if not expected:
+        return f"{CONVERTED}, though the original does not run", ""
+    names = [o.name for o in original.get_outputs()]
+    try:
+        found = result.run(names, feeds)
+    except Exception as error:
+        return "wrong success", f"the result does not run: {error}"
+    again = original.run(names, feeds)
+    for name, a, b, c in zip(names, expected, again, found, strict=True):
+        if same(a, b) and not same(a, c):
+            return "wrong success", f"another prediction: {name}"
+    return f"{CONVERTED}, same prediction", ""
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two results are the same bits."""
+    return not isinstance(a, np.ndarray) or (a.dtype == b.dtype and a.tobytes() == b.tobytes())
+
+
+def session(path: Path) -> tuple[Any, str]:
+    """Open a model without optimisation; without success say why not."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        found = ort.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+        return found, ""
+    except Exception as error:  # its error types are not exported
+        return None, " ".join(str(error).split())[:300]
+
+
+def drawn(port: Any, size: int) -> Any:
+    """Return a random value for an input; free dimensions get `size`."""
+    shape = [d if isinstance(d, int) and d >= 0 else size for d in port.shape]
+    if np.prod(np.array(shape, float)) > ENTRIES:
+        raise ValueError("too large")
+    kind = port.type.removeprefix("tensor(").removesuffix(")")
+    dtype = np.dtype({"float": "float32", "double": "float64"}.get(kind, kind))
+    values = np.random.default_rng(0).standard_normal(shape)
+    return values.astype(dtype) if dtype.kind == "f" else (values > 0).astype(dtype)
+
+
+# ---- many cases, outside ---------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Worker:
+    """A process that tries cases, replaced when it dies."""
+
+    folder: Path
+    phase: str = ""
+    process: Any = None
+    pipe: Any = None
+
+    def attempt(self, number: int) -> Verdict:
+        """Return the verdict on one case."""
+        if self.process is None:
+            self.start()
+        self.pipe.send(number)
+        end, self.phase = time.monotonic() + SECONDS, ""
+        while self.pipe.poll(max(0.0, end - time.monotonic())):
+            try:
+                answer = self.pipe.recv()
+            except EOFError:
+                self.process.join()
+                return self.lost("crash", f"exit code {self.process.exitcode}")
+            if isinstance(answer, Verdict):
+                return answer
+            self.phase = answer
+        return self.lost("hang", f"more than {SECONDS} s")
+
+    def start(self) -> None:
+        """Start a process and wait until it is ready."""
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs, self.folder), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.pipe.recv()
+
+    def lost(self, kind: str, how: str) -> Verdict:
+        """End the process; what ONNX Runtime does to itself is no finding."""
+        self.process.kill()
+        self.process.join()
+        self.process = None
+        theirs = self.phase in ("load original", "run original")
+        return Verdict(f"{kind} of ONNX Runtime alone" if theirs else kind, f"{self.phase}, {how}")
+
+
+@dataclass(slots=True)
+class Tally:
+    """All verdicts so far, and the numbers still to come."""
+
+    numbers: Iterator[int]
+    keep: Path
+    answers: Counter[str] = field(default_factory=Counter)
+    lock: Any = field(default_factory=threading.Lock)
+
+    def run(self, worker: Worker) -> None:
+        """Let a worker try case after case."""
+        while True:
+            with self.lock:
+                number = next(self.numbers, None)
+            if number is None:
+                return
+            verdict = worker.attempt(number)
+            with self.lock:
+                self.note(number, verdict, worker.folder / "current.onnx")
+
+    def note(self, number: int, verdict: Verdict, path: Path) -> None:
+        """Count a verdict; print and keep a finding."""
+        self.answers[verdict.kind] += 1
+        if verdict.kind in FINDINGS:
+            path.replace(self.keep / f"{number}.onnx")
+            print(f"case {number}, {verdict.kind}: {verdict.message[:400]} [{verdict.damage}]")
+        if (count := self.answers.total()) % 200 == 0:
+            found = sum(self.answers[kind] for kind in FINDINGS)
+            print(f"{count} cases, {found} findings", flush=True)
 
 
 def main() -> int:
-    """Fuzz for the given time; exit 1 if there is a finding."""
+    """Try all cases; exit 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=ROOT / "build" / "fuzz")
     args = parser.parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
-    models = [p.read_bytes() for p in sorted((ROOT / "fixtures").glob("*.onnx"))]
-    answers: Counter[str] = Counter()
-    end, seed = time.monotonic() + args.seconds, args.seed
-    while time.monotonic() < end:
-        path = args.keep / "current.onnx"
-        rng = np.random.default_rng(seed)
-        path.write_bytes(damage(models[seed % len(models)], rng))
-        try:
-            answers[attempt(path)] += 1
-        except Exception as error:  # this is what we are looking for
-            answers["FINDING"] += 1
-            kept = path.rename(args.keep / f"finding_{seed}.onnx")
-            print(f"seed {seed}: {type(error).__name__}: {error} ({kept.name})", flush=True)
-        seed += 1
-    print(", ".join(f"{count} {answer}" for answer, count in answers.most_common()))
-    return 1 if answers["FINDING"] else 0
+    start = time.monotonic()
+    tally = Tally(iter(range(args.first, args.first + args.cases)), args.keep.resolve())
+    with contextlib.ExitStack() as stack:
+        folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(args.jobs)]
+        threads = [threading.Thread(target=tally.run, args=(Worker(Path(f)),)) for f in folders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = sum(tally.answers[kind] for kind in FINDINGS)
+    answers = ", ".join(f"{count} {answer}" for answer, count in tally.answers.most_common())
+    print(f"{args.cases} cases in {time.monotonic() - start:.0f} s, {found} findings: {answers}")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rfponnx.emit.split import divided
 from rfponnx.emit.start import rest_of, start_of
+from rfponnx.errors import guarded
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Value, add, push, whole
 from rfponnx.maps.rearrange import Embed, concatenated
@@ -33,7 +34,7 @@ class Forward:
             if name not in made_here:
                 self._begin(name, {})
         for step in plan.steps:
-            with b.at(step.node.label):
+            with b.at(step.node.label), guarded(f"node `{step.node.label}` ({step.node.op})"):
                 self._step(step)
 
     def _begin(self, name: str, upstream: dict[Group, Value]) -> None:

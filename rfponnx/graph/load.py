@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from rfponnx.errors import ModelError
 from rfponnx.graph.external import check_external
+from rfponnx.graph.stored import check_stored
 from rfponnx.graph.walk import given, label, needs, order, subgraphs
 
 #: Protobuf cannot hold more in one message.
@@ -50,8 +51,8 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Loaded:
     ------
     ModelError
         If it is missing, no ONNX model, has undefined or doubly defined
-        tensors or a cycle, or if its external data is missing, too short or
-        outside the folder of the model.
+        tensors or a cycle, stored tensors of another size than they say, or if
+        its external data is missing, too short or outside the folder of the model.
     """
     if isinstance(model, ModelProto):
         loaded = Loaded(model, None, "model", None)
@@ -64,6 +65,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Loaded:
         _check_text(loaded.proto.graph)
         _check_graph(loaded.proto)
         check_external(loaded.proto, loaded.folder)
+        check_stored(loaded.proto)
     except UnicodeDecodeError as error:
         raise ModelError(_NO_TEXT, loaded.name) from error
     except ModelError as error:

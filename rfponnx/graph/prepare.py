@@ -63,7 +63,7 @@ def prepare(loaded: Loaded, minimum_opset: int) -> Prepared:
     ModelError
         If the opset is newer than ONNX Runtime supports or cannot be raised.
     """
-    _check_opset(loaded)
+    check_opset(loaded)
     proto = loaded.proto
     changes: list[str] = []
     if proto.functions:
@@ -268,7 +268,14 @@ def _reason(error: Exception) -> str:
     return re.sub(r"^\S+:\d+: ", "", lines[0])[:160] if lines else type(error).__name__
 
 
-def _check_opset(loaded: Loaded) -> None:
+def check_opset(loaded: Loaded) -> None:
+    """Refuse an opset or IR version that the installed ONNX Runtime does not know.
+
+    Raises
+    ------
+    ModelError
+        Names the version and the newest possible one.
+    """
     version, ir = default_opset(loaded.proto), loaded.proto.ir_version
     if version <= SURE_OPSET and ir <= SURE_IR:
         return

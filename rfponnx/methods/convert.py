@@ -13,7 +13,8 @@ from onnx import TensorProto, ValueInfoProto, helper
 
 from rfponnx.emit.readout import Result
 from rfponnx.emit.start import mask_input, masks_input
-from rfponnx.errors import OptionError
+from rfponnx.errors import OptionError, guarded
+from rfponnx.graph.accept import check_loads, check_overlay
 from rfponnx.graph.builder import Builder, model_with
 from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import load
@@ -59,6 +60,7 @@ class Converted:
         return save(self.model, Path(path), folder=folder, force=force)
 
 
+@guarded()
 def convert(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto,
     method: str,
@@ -75,12 +77,17 @@ def convert(
     """
     if method != "rfp":
         raise OptionError(f"no method `{method}`", "--method", "it can be rfp")
-    return emit_model(plan_for(read(model), options, sources, masks), method)
+    graph = read(model)
+    converted = emit_model(plan_for(graph, options, sources, masks), method)
+    check_overlay(converted.model, graph.prepared.loaded)
+    return converted
 
 
 def read(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
     """Return the analysed, prepared primal of a model."""
-    return Graph(prepare(load(model), rfp.MINIMUM_OPSET))
+    loaded = load(model)
+    check_loads(loaded)
+    return Graph(prepare(loaded, rfp.MINIMUM_OPSET))
 
 
 def plan_for(graph: Graph, options: Options, sources: Sources | None, masks: str | None) -> Plan:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rfponnx.errors import RfpError
+from rfponnx.errors import RfpError, guarded
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.maps.base import Identity, Map, Plus, Then, Transposed
 from rfponnx.maps.expr import Expr
@@ -105,6 +105,7 @@ class Inspection:
         return found | {"convertible": self.convertible}
 
 
+@guarded()
 def inspect(
     model: Model, sources: Sources | None = None, options: Options | None = None
 ) -> Inspection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from rfponnx.errors import RfpError
+from rfponnx.errors import RfpError, guarded
 from rfponnx.methods.convert import Converted
 from rfponnx.verify.case import Case, Model
 from rfponnx.verify.double import COMPLETENESS, double_checks
@@ -14,6 +14,7 @@ from rfponnx.verify.report import Check, Report
 from rfponnx.verify.single import Single
 
 
+@guarded()
 def verify(
     original: Model,
     converted: Model | Converted,
