@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto
-from onnx.helper import make_tensor_value_info
+from onnx import ModelProto, ValueInfoProto
 
 from rfponnx.emit.forward import Forward, total
 from rfponnx.graph.builder import Builder, model_with
@@ -136,11 +135,10 @@ def first_break(explicit: Converted, evaluate: Evaluate, bound: float) -> str:
     sums = {step.y: _sums(b, walked, step) for step in plan.steps}
     model = model_with(plan.graph.proto, b)
     model.graph.input.extend(explicit.model.graph.input[len(model.graph.input) :])
-    types = {name: plan.graph.dtype(y) for y, pair in sums.items() for name in (*pair, y)}
+    names = list(dict.fromkeys(name for y, pair in sums.items() for name in (y, *pair)))
     known = {o.name for o in model.graph.output}
-    infos = (make_tensor_value_info(n, t or 1, None) for n, t in types.items() if n not in known)
-    model.graph.output.extend(infos)
-    values = evaluate(model, list(types))
+    model.graph.output.extend(ValueInfoProto(name=n) for n in names if n not in known)
+    values = evaluate(model, names)
     for step in plan.steps:
         y, sum_, size = (values[n].astype(np.float64) for n in (step.y, *sums[step.y]))
         if _ratio(np.abs(y - sum_), np.maximum(np.abs(y), size), np.isfinite(y)) > bound:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 
 from rfponnx.errors import Unsupported
 from rfponnx.verify import jacobian
@@ -16,9 +16,11 @@ from rfponnx.verify.completeness import DOUBLE, completeness, first_break
 from rfponnx.verify.engine import Array, Values
 from rfponnx.verify.float64 import Float64
 from rfponnx.verify.report import Check, judged, reported
+from rfponnx.verify.samples import Sample
 
 COMPLETENESS, JACOBIAN = "completeness, float64", "streams are derivatives"
 SLOW = 20.0  # seconds worth a remark
+EVALUATED = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
 
 def double_checks(case: Case) -> Iterator[Check]:
@@ -30,12 +32,35 @@ def double_checks(case: Case) -> Iterator[Check]:
         yield reported(COMPLETENESS, "not evaluated", str(error))
 
 
+def foreign_values(case: Case, sample: Sample) -> Values:
+    """Return what nodes of other domains give, as ONNX Runtime computes it.
+
+    No stream passes them, so their outputs are constants of the overlay like any weight.
+    """
+    plan = case.explicit.plan
+    carrying = {step.node.index for step in plan.steps}
+    names = [
+        name
+        for node in plan.graph.nodes
+        if node.domain not in EVALUATED and node.index not in carrying
+        for name in filter(None, node.outputs)
+    ]
+    if not names:
+        return {}
+    model = ModelProto()
+    model.CopyFrom(case.prepared.proto)
+    known = {o.name for o in model.graph.output}
+    model.graph.output.extend(ValueInfoProto(name=n) for n in names if n not in known)
+    session = case.engine.of_proto(model, case.original.folder, case.original.name)
+    return session.run(sample.feeds, names)
+
+
 class _Double:
     def __init__(self, case: Case) -> None:
         assert case.smallest is not None
         self.case, self.plan = case, case.explicit.plan
         self.folder = case.original.folder
-        self.feeds = case.feeds(case.smallest)
+        self.feeds = {**case.feeds(case.smallest), **foreign_values(case, case.smallest)}
         self.twice = jacobian.doubled(case.explicit)
         self.model = Float64(self.twice.model, self.folder)
         self.rows = case.rows

@@ -196,6 +196,22 @@ def test_a_raised_opset_and_an_old_ir() -> None:
     assert report.passed, told(report)
 
 
+def test_a_node_of_another_domain_off_the_path() -> None:
+    """ONNX Runtime computes it for the checks in float64 too: no stream passes it."""
+    text = (
+        "net (float[N, 4] x, float[N, 4] other) => (float[N, 3] y) "
+        "{ g = com.microsoft.QuickGelu(other)\n s = Add(x, g)\n r = Relu(s)\n y = MatMul(r, w) }"
+    )
+    original = nets.net((text, {"w": (4, 3)}))
+    original.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    info = onnx.helper.make_tensor_value_info("g", onnx.TensorProto.FLOAT, ["N", 4])
+    original.graph.value_info.append(info)
+    checks = verify(original, rfponnx.convert(original, sources={"x": "x"})).checks
+    assert all(c.passed for c in checks)
+    judged = {c.name for c in checks if c.bound != "reported"}
+    assert {"completeness, float64", "streams are derivatives"} <= judged
+
+
 def test_a_second_conversion() -> None:
     original, converted = made("fusion")
     again = rfponnx.convert(converted, sources={"left": "left"})
