@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.harness import Case, N, W, X, nodes_of
+from tests.ops.harness import Case, W, X
 
 
 def batch(about: str, shape: tuple[int, ...], *, opset: int = 18, **attrs: Any) -> Case:
