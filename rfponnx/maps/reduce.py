@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Map, Value, behind_stack, reshape
-from rfponnx.maps.expr import Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +115,6 @@ class GroupCentre(Map):
 
     def pull(self, b: Builder, m: Value) -> Value:
         return self.push(b, m)
-
-
-@dataclass(frozen=True, slots=True)
-class MinusProjection(Map):
-    """``g (x - mean over axes of (p x))``, the tangent of a softmax (g = p = y, sum for mean)."""
-
-    weight: Expr
-    axis: int
-    x: str
-
-    def push(self, b: Builder, r: Value) -> Value:
-        p, axes = self._weight(b), behind_stack(r, (self.axis,))
-        common = b.reduce("ReduceSum", b.op("Mul", r.name, p), axes)
-        return Value(b.op("Mul", b.op("Sub", r.name, common), p), r.stack)
-
-    def pull(self, b: Builder, m: Value) -> Value:
-        return self.push(b, m)
-
-    def _weight(self, b: Builder) -> str:
-        return self.weight.emit(b, b.dtype(self.x))
 
 
 def spread_back(b: Builder, m: Value, axes: Sequence[int], x: str, *, keepdims: bool) -> Value:

@@ -64,10 +64,11 @@ def conv_transpose(at: At) -> Linearisation:
 
 def _affine(at: At, term: Term) -> Linearisation:
     weight, bias = at.input(1), at.input(2)
-    if at.carries(weight):
-        raise at.refuse("its weights carry relevance")
+    held = [i for i in (weight, bias) if i and at.carries(i)]
+    if weight in held and (not at.carries(at.x) or at.numbers.release not in ("auto", "right")):
+        raise at.refuse("its weights carry relevance and can only be released")
     offset = per_channel(tensor(bias), at.rank(at.y)) if bias else None
-    note = f"released `{bias}`" if bias and at.carries(bias) else ""
+    note = f"released {' and '.join(f'`{i}`' for i in held)}" if held else ""
     return Linearisation((term,), offset, affine=True, note=note)
 
 

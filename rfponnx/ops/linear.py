@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from string import ascii_letters
 
-from rfponnx.errors import Unsupported
 from rfponnx.maps.base import Map, then
 from rfponnx.maps.contract import Einsum, Gemm, MatMul
 from rfponnx.maps.expr import number, tensor
 from rfponnx.maps.gain import Gain, spread
 from rfponnx.ops.op import At, Linearisation, Op, Term, ops
+from rfponnx.ops.product import bilinear
 
 
 def gemm(at: At) -> Linearisation:
-    """``y = alpha A' B' + beta C`` with one relevance-bearing factor; C is a term or the offset."""
-    place = the_factor(at, 2)
+    """``y = alpha A' B' + beta C``; C is a term or the offset."""
+    made = factored(at, lambda place: gemm_by(at, place), kept=2)
     beta, c = float(at.attr("beta", 1.0)), at.input(2)
-    terms = [Term(at.input(place), gemm_by(at, place))]
     if not c or not beta:
-        return Linearisation(tuple(terms), affine=True)
-    if not at.graph.is_constant(c):
-        scaled = Gain(number(beta), c, c)
-        terms.append(Term(c, then(*([scaled] if beta != 1 else []), spread(at.graph, c, at.y))))
-        return Linearisation(tuple(terms))
-    return Linearisation(tuple(terms), tensor(c) if beta == 1 else beta * tensor(c), affine=True)
+        return made
+    if made.affine and at.graph.is_constant(c):
+        return replace(made, offset=tensor(c) if beta == 1 else beta * tensor(c))
+    scaled = Gain(number(beta), c, c)
+    shift = Term(c, then(*([scaled] if beta != 1 else []), spread(at.graph, c, at.y)))
+    whole = replace(made, terms=(*made.terms, shift), affine=False)
+    return whole if made.offset is None else replace(whole, offset="rest")
 
 
 def gemm_by(at: At, place: int) -> Map:
@@ -39,9 +41,9 @@ def gemm_by(at: At, place: int) -> Map:
 
 
 def matmul(at: At) -> Linearisation:
-    """``y = a b`` with one relevance-bearing factor."""
-    place = the_factor(at, 2)
-    return at.linear(matmul_by(at, place), at.input(place), affine=True)
+    """``y = a b``."""
+    vectors = min(at.rank(i) for i in at.node.inputs) < 2
+    return factored(at, lambda place: matmul_by(at, place), kept=None if vectors else 2)
 
 
 def matmul_by(at: At, place: int) -> Map:
@@ -58,9 +60,8 @@ def matmul_by(at: At, place: int) -> Map:
 
 
 def einsum(at: At) -> Linearisation:
-    """``y`` = an Einsum with one relevance-bearing operand."""
-    place = the_factor(at, len(at.node.inputs))
-    return at.linear(einsum_by(at, place), at.input(place), affine=True)
+    """``y`` = an Einsum."""
+    return factored(at, lambda place: einsum_by(at, place), len(at.node.inputs), kept=None)
 
 
 def einsum_by(at: At, place: int) -> Map:
@@ -91,17 +92,16 @@ def equation(at: At) -> tuple[tuple[str, ...], str]:
     return operands, right.replace("...", dots)
 
 
-def the_factor(at: At, count: int) -> int:
-    """Return which of the first inputs carries relevance; more than one is a product."""
+def factored(
+    at: At, by: Callable[[int], Map], count: int = 2, *, kept: int | None
+) -> Linearisation:
+    """Linearise a product of the first `count` inputs: of two that carry, `bilinear` decides."""
     places = [i for i in range(count) if at.carries(at.input(i))]
-    if len(places) > 1:
-        raise more_than_one(at)
-    return places[0] if places else 0
-
-
-def more_than_one(at: At) -> Unsupported:
-    """Return the refusal of a product of signals."""
-    return at.refuse("more than one of its factors carries relevance")
+    if len(places) > 2:
+        raise at.refuse("more than two of its factors carry relevance")
+    if len(places) == 2:
+        return bilinear(at, by, (places[0], places[1]), kept)
+    return at.linear(by(places[0]), at.input(places[0]), affine=True)
 
 
 def reduction_axes(at: At) -> tuple[int, ...]:
@@ -138,8 +138,8 @@ def neg(at: At) -> Linearisation:
 
 OPS = (
     Op("Gemm", "linear", gemm, "y = alpha A B + beta C"),
-    Op("MatMul", "linear", matmul, "y = A B, one factor carries relevance"),
-    Op("Einsum", "linear", einsum, "y = sum of products, one factor carries relevance"),
+    Op("MatMul", "linear", matmul, "y = A B, of two signals one is released"),
+    Op("Einsum", "linear", einsum, "y = sum of products, of two signals one is released"),
     *ops("linear", add, "y = sum of operands", "Add", "Sum"),
     Op("Sub", "linear", sub, "y = a - b"),
     Op("Mean", "linear", mean_of, "y = mean of operands"),

@@ -13,16 +13,18 @@ from rfponnx.ops import (
     norms,
     piecewise,
     pool,
+    power,
     product,
     rearrange,
     resize,
     select,
+    softmax,
 )
 from rfponnx.ops.op import Op
 
 FAMILIES = (
     *(linear, conv, pool, resize, normalise, norms, rearrange, indexing),
-    *(activation, select, piecewise, product),
+    *(activation, select, piecewise, power, product, softmax),
 )
 
 

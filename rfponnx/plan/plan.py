@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rfponnx.errors import OptionError, RfpError, Unsupported
+from rfponnx.errors import OptionError, RfpError, Unsupported, guarded
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.ops.op import At, Linearisation, Op, refused
 from rfponnx.ops.rearrange import encoded
@@ -146,7 +146,8 @@ class Flow:
             self._carry(y)
             return
         self.found[y] = (node, made)
-        self.made[y] = made
+        if y not in self.starts:  # a source begins there: no op may look behind it
+            self.made[y] = made
         if any(term.x in self.carried for term in made.terms):
             self._carry(y)
 
@@ -160,7 +161,8 @@ class Flow:
         try:
             if op is None:
                 raise refused(node, f"{_full_name(node)} has no linearisation")
-            return op.by(At(self.graph, node, y, carried, numbers, self.made))
+            with guarded(f"node `{node.label}` ({node.op})"):
+                return op.by(At(self.graph, node, y, carried, numbers, self.made))
         except Unsupported:
             if numbers.release in ("left", "right"):
                 return Linearisation(note="released: all of it counts as bias")

@@ -1,0 +1,187 @@
+"""Functions of one tensor that an exporter wrote out in several nodes: SiLU, GELU, Mish, ...
+
+If both factors of a product (or quotient) are elementwise functions of one tensor x, so is the
+product: ``y = rho(x)``.  It is linearised as that one function, whatever nodes lie between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rfponnx.maps.base import Identity, Map
+from rfponnx.maps.expr import (
+    Expr,
+    absolute,
+    applied,
+    call,
+    choose,
+    number,
+    tensor,
+)
+from rfponnx.maps.gain import Gain
+from rfponnx.ops.activation import ratio
+from rfponnx.ops.op import At, Linearisation
+
+#: Below this a difference to the value at 0 has lost too many digits; the slope is used.
+NEAR = 2.0**-12
+
+
+def written_out(at: At) -> Linearisation | None:
+    """Return Mul or Div of two functions of one tensor as one function of the nearest such x.
+
+    `weighted`: ``(rho(x) - rho(0)) / x``, which is ``c gate(x)`` where one factor is ``c x``;
+    `taylor`: the derivative by the chain rule.
+    """
+    a, b = at.node.inputs
+    known: dict[str, tuple[str, ...]] = {}
+    beyond = lineage(at, b, known)
+    x = next((t for t in lineage(at, a, known) if t in beyond), None)
+    asked = at.numbers.release in ("left", "right", "split")
+    if x is None or asked or at.shape(x) != at.shape(at.y):
+        return None
+    between = tuple(sorted(inside(at, a, x) | inside(at, b, x)))
+    more = {"through": between, "note": f"{at.node.op} is one function of `{x}`"}
+    if at.numbers.kind == "taylor":
+        return at.gated(slope_of_product(at, x), x, **more)
+    if at.numbers.kind == "ratio":
+        return at.gated(ratio(at, x), x, tangent=False, **more)
+    gate = gate_of(at, x)
+    if gate is not None:
+        return at.gated(gate, x, offset=None, tangent=False, **more)
+    return at.gated(secant(at, x), x, tangent=False, **more)
+
+
+def parents(at: At, t: str) -> tuple[tuple[str, Expr], ...]:
+    """Return what a tensor is an elementwise function of, and its gains; nothing if it is not."""
+    made = at.made.get(t)
+    if made is None or made.frozen:
+        return ()
+    found = []
+    for term in made.terms:
+        if at.graph.is_constant(term.x):
+            continue
+        gain = gain_of(term.map)
+        if gain is None or at.shape(term.x) != at.shape(t):
+            return ()
+        found.append((term.x, gain))
+    return tuple(found)
+
+
+def gain_of(a: Map) -> Expr | None:
+    """Return the gain of an elementwise map."""
+    if isinstance(a, Identity):
+        return number(1)
+    return a.gain if isinstance(a, Gain) else None
+
+
+def lineage(at: At, t: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the tensors that alone decide t, entry by entry: t itself, then ever further back.
+
+    `known` keeps what was found on the way.
+    """
+    if t not in known:
+        above = [lineage(at, x, known) for x, _ in parents(at, t)]
+        common = [x for x in above[0] if all(x in other for other in above[1:])] if above else []
+        known[t] = (t, *common)
+    return known[t]
+
+
+def inside(at: At, t: str, x: str) -> set[str]:
+    """Return the tensors on all ways from x to t, t among them and x not."""
+    found: set[str] = set()
+    queue = [t]
+    while queue:
+        name = queue.pop()
+        if name != x and name not in found:
+            found.add(name)
+            queue += [p for p, _ in parents(at, name)]
+    return found
+
+
+def multiple(at: At, t: str, x: str) -> Expr | None:
+    """Return c if ``t = c x`` with a c that does not depend on x."""
+    if t == x:
+        return number(1)
+    made = at.made[t]
+    if made.offset is not None or len(made.terms) > 1:
+        return None
+    ((before, gain),) = parents(at, t)
+    c = multiple(at, before, x)
+    if c is None or gain.tensors & (inside(at, t, x) | {x}):
+        return None
+    return times(c, gain)
+
+
+def gate_of(at: At, x: str) -> Expr | None:
+    """Return the gate g of ``y = g x``, if one factor is x times a constant."""
+    a, b = at.node.inputs
+    left = multiple(at, a, x)
+    if at.node.op == "Div":
+        return None if left is None else left / tensor(b)
+    if left is not None:
+        return times(left, tensor(b))
+    right = multiple(at, b, x)
+    return None if right is None else times(right, tensor(a))
+
+
+def secant(at: At, x: str) -> Expr:
+    """``(y - y(0)) / x``, and the slope where x is close to 0; y(0) = 0 where it is not finite."""
+    start = at_zero(at, at.y, x)
+    start = choose(call("less", absolute(start), 1e30), start, number(0))
+    near = call("less", absolute(tensor(x)), NEAR)
+    divisor = choose(near, number(1), tensor(x))
+    return choose(near, slope_of_product(at, x), (at.vy - start) / divisor)
+
+
+def at_zero(at: At, t: str, x: str) -> Expr:
+    """Return the value of t where x is 0: the same nodes on constants, folded by a runtime."""
+    if t == x:
+        return number(0)
+    node = at.graph.producer(t)
+    if not t or node is None or (t != at.y and not parents(at, t)):
+        return tensor(t)
+    return applied(node.op, *(at_zero(at, i, x) for i in node.inputs), **node.attrs)
+
+
+def slope_of_product(at: At, x: str) -> Expr:
+    """``a' b + a b'``, or ``(a' - y b') / b``."""
+    a, b = at.node.inputs
+    left, right = slope(at, a, x), slope(at, b, x)
+    if at.node.op == "Div":
+        return (left - at.vy * right) / tensor(b)
+    return times(left, tensor(b)) + times(right, tensor(a))
+
+
+def slope(at: At, t: str, x: str) -> Expr:
+    """Return dt/dx by the chain rule, over the tangents of the nodes between."""
+    if t == x:
+        return number(1)
+    node = at.graph.producer(t)
+    assert node is not None
+    bearing = {p for p, _ in parents(at, t)}
+    numbers = replace(at.numbers, kind="taylor", release="auto")
+    tangent = At(at.graph, node, t, bearing, numbers, at.made)
+    terms = linearised(tangent).terms
+    parts = [(gain_of(m.map), m.x) for m in terms if m.x in bearing or m.x == x]
+    total: Expr = number(0)
+    for gain, before in parts:
+        assert gain is not None
+        part = times(gain, slope(at, before, x))
+        total = part if total == number(0) else total + part
+    return total
+
+
+def linearised(at: At) -> Linearisation:
+    """Return what the op table makes of a node."""
+    from rfponnx.ops.registry import Registry  # the table holds this family, too
+
+    op = Registry().find(at.node.domain, at.node.op, at.graph.opset)
+    assert op is not None
+    return op.by(at)
+
+
+def times(a: Expr, b: Expr) -> Expr:
+    """``a b``, without factors of 1."""
+    if number(1) in (a, b):
+        return b if a == number(1) else a
+    return a * b
