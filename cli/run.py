@@ -67,13 +67,24 @@ def run(mode: Mode, model: str, files: tuple[str, ...], **given: Any) -> None:
             plot_results(Path(plot), results, feeds, force=force)
     written = [path for path in (output, plot) if path]
     if mode.json:
-        out.document({"model": model, "written": written, **report(results)})
+        bad = not_finite(results)
+        out.document({"model": model, "written": written, "not_finite": bad, **report(results)})
         return
     show(out, results)
+    for name in not_finite(results):
+        out.warn(f"`{name}` holds NaN or infinity; `rfponnx verify` says whether it has to")
     for path in written:
         out.note(f"written: {path}")
     if results.description is None:
         out.note(f"{model} is not converted: `rfponnx convert {model}` adds what its sources do")
+
+
+def not_finite(results: Results) -> list[str]:
+    """Return the outputs that hold NaN or infinity."""
+    import numpy as np
+
+    floats = ((n, a) for n, a in results.items() if a.dtype.kind == "f")
+    return [n for n, a in floats if not np.isfinite(a).all()]
 
 
 def report(results: Results) -> dict[str, Any]:

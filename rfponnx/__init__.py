@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rfponnx.api import convert
     from rfponnx.methods.convert import Converted
     from rfponnx.plan.sources import Source
+    from rfponnx.runtime.inspect import inspect
     from rfponnx.runtime.session import Session
     from rfponnx.verify.verify import verify
 
@@ -19,12 +20,22 @@ if TYPE_CHECKING:
 _WHERE = {
     "convert": "rfponnx.api",
     "Converted": "rfponnx.methods.convert",
+    "inspect": "rfponnx.runtime.inspect",
     "Session": "rfponnx.runtime.session",
     "Source": "rfponnx.plan.sources",
     "verify": "rfponnx.verify.verify",
 }
 
-__all__ = ["Converted", "RfpError", "Session", "Source", "__version__", "convert", "verify"]
+__all__ = [
+    "Converted",
+    "RfpError",
+    "Session",
+    "Source",
+    "__version__",
+    "convert",
+    "inspect",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

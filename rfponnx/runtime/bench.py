@@ -97,7 +97,7 @@ def bench(
         say(f"loading the {name}")
         before = resident()
         session = Session(model, provider, threads=threads, spinning=False)
-        memory[f"{name}_loaded"] = resident() - before
+        loaded = memory[f"{name}_loaded"] = resident() - before
         if batch is not None:
             check_batch(data_inputs(session), batch)
         fixed = given | feeds
@@ -105,9 +105,10 @@ def bench(
             fixed = {p.name: given[p.name] for p in session.inputs if p.name in given}
         feeds = drawn(session, model, fixed, seed=0, batch=batch)
         call = session.engine.bind(session.checked(feeds))
+        before = resident()
         for _ in range(WARM_UP):
             call()
-        memory[f"{name}_run"] = resident() - before
+        memory[f"{name}_run"] = loaded + resident() - before
         runs.append(call)
         sessions.append(session)
     times = _interleaved(runs, rounds, say)

@@ -80,7 +80,7 @@ class Engine:
         options = _options(setting, ort)
         with _silent():
             if "CUDAExecutionProvider" in [p for p, _ in providers]:
-                ort.preload_dlls()
+                getattr(ort, "preload_dlls", lambda: None)()  # since 1.21
             try:
                 self._session = ort.InferenceSession(
                     model, options, providers=providers, enable_fallback=0
@@ -136,7 +136,7 @@ class Engine:
         with self._failures(feeds):
             self._session.run_with_iobinding(binding)
             values = zip(self.outputs, binding.get_outputs(), strict=True)
-            return {p.name: _array(v, p) for p, v in values if p.dtype}
+            return {p.name: _array(v, p) for p, v in values}
 
     def bind(self, feeds: Mapping[str, Array]) -> Callable[[], object]:
         """Return a call that runs on inputs that are already where they are needed."""
@@ -157,7 +157,8 @@ class Engine:
         for p in self.inputs:
             binding.bind_ortvalue_input(p.name, self._value(feeds[p.name], p))
         for p in self.outputs:
-            binding.bind_output(p.name, self.device)
+            # what NumPy cannot hold is read byte by byte, here
+            binding.bind_output(p.name, "cpu" if p.dtype == "bfloat16" else self.device)
         return binding
 
     def _value(self, array: Array, p: Port) -> Any:
@@ -271,10 +272,9 @@ def _array(value: Any, p: Port) -> Array:
         found: Array = value.numpy()
         return found
     # NumPy has no bfloat16: read the two bytes of each and widen them, which is exact
-    held = value.to_device("cpu") if value.device_name() != "cpu" else value
-    shape = held.shape()
+    shape = value.shape()
     count = int(np.prod(shape, dtype=np.int64))
-    raw = (ctypes.c_uint16 * count).from_address(held.data_ptr()) if count else ()
+    raw = (ctypes.c_uint16 * count).from_address(value.data_ptr()) if count else ()
     upper = np.array(raw, np.uint16).astype(np.uint32) << 16
     return upper.view(np.float32).reshape(shape)
 

@@ -17,6 +17,7 @@ from rfponnx.runtime.write import check_target, write
 FORMATS = (".png", ".pdf", ".svg")
 SAMPLES = 8  # of a classifier
 SCENES = 4  # of a segmenter
+LONG = 18  # characters of a name
 DIVERGING = "RdBu_r"
 AGAINST, FOR = "#3b6fb6", "#c0392b"  # the ends of that map, for bars
 GREY = "#555555"
@@ -119,7 +120,8 @@ def _bars(axes: Any, part: Part, rows: Sequence[str], scale: float, *, names: bo
     axes.barh(places, values, color=[FOR if v >= 0 else AGAINST for v in values], height=0.7)
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_xlim(-1.35 * scale if (values < 0).any() else -0.05 * scale, 1.45 * scale)
-    axes.set_yticks(places, rows if names else [""] * len(rows), fontsize=8)
+    short = [n if len(n) <= LONG else f"{n[: LONG - 1]}…" for n in rows]
+    axes.set_yticks(places, short if names else [""] * len(rows), fontsize=8)
     axes.invert_yaxis()
     for place, value in zip(places, values, strict=True):
         side = "left" if value >= 0 else "right"
@@ -160,7 +162,7 @@ def maps(view: View, rows: Sequence[str], feeds: Mapping[str, Array]) -> Any:
                 streams[r, n], cmap=DIVERGING, vmin=-limit, vmax=limit, aspect=aspect,
                 interpolation="nearest",
             )  # fmt: skip
-            _bare(axes, name if n == 0 else "")
+            _bare(axes, name[: 2 * LONG] if n == 0 else "")
         grid[n, 0].set_ylabel(f"sample {n}", fontsize=9)
     colorbar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.01, extend="both")
     colorbar.set_label("contribution to the predicted class", fontsize=8)

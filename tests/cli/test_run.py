@@ -11,6 +11,7 @@ from PIL import Image
 
 from rfponnx.runtime.session import Session
 from tests.cli.conftest import Call
+from tests.runtime import nets
 
 NUMBER = r"[+-]?\d[\d.e+-]*"
 
@@ -150,8 +151,6 @@ def test_pictures_and_numbers_are_prepared(converted: Path, call: Call) -> None:
 
 
 def test_resize(converted: Path, call: Call) -> None:
-    from tests.runtime import nets
-
     nets.save(nets.LAST, converted / "last.onnx")
     Image.new("RGB", (20, 10), (10, 20, 30)).save("photo.png")
     assert call("run", "last.onnx", "--input", "image=photo.png").code == 2
@@ -180,6 +179,16 @@ def test_masks_given_at_run_time(here: Path, call: Call) -> None:
     drawn = call("run", "dense.rfp.onnx", "--random", "0")
     assert drawn.code == 0
     assert "mask 1" in drawn.out
+
+
+def test_what_is_not_finite_is_said(converted: Path, call: Call) -> None:
+    np.save("large.npy", np.full((1, 3, 2, 2), 3e38, np.float32))
+    nets.save(nets.DOUBLED, converted / "doubled.onnx")
+    done = call("run", "doubled.onnx", "--input", "image=large.npy")
+    assert done.code == 0
+    assert "warning: `y` holds NaN or infinity" in done.err
+    report = call("run", "doubled.onnx", "--input", "image=large.npy", "--json")
+    assert report.json["not_finite"] == ["y"]
 
 
 def test_real_digits(fixtures: Path, tmp_path: Path, call: Call) -> None:

@@ -57,6 +57,12 @@ bytes (uint8[N, 3, 4, 6] image) => (float[N, 3, 4, 6] y) { y = Cast<to = 1>(imag
 """
 
 
+#: Leaves the range of its numbers.
+DOUBLED = """
+doubled (float[N, 3, H, W] image) => (float[N, 3, H, W] y) { y = Add(image, image) }
+"""
+
+
 def model(text: str) -> onnx.ModelProto:
     return onnx.parser.parse_model(HEAD + text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,20 @@ def test_a_provider_that_is_not_there_is_an_error() -> None:
     assert Session(model, [("cpu", {"use_arena": "0"})]).providers == ("cpu",)
 
 
+def test_a_missing_runtime_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(OptionError, match=r"ONNX Runtime cannot be imported.*rfponnx\[cpu\]"):
+        Session(nets.model(nets.DENSE))
+
+
+def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime itself would go on without it."""
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    with pytest.raises(OptionError, match="--provider: `cuda` does not start here"):
+        Session(nets.model(nets.DENSE), "cuda")
+
+
 @pytest.mark.gpu
 def test_cuda_gives_what_the_cpu_gives(rng: Rng) -> None:
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -347,3 +362,12 @@ def test_messages_of_the_runtime_are_cleaned() -> None:
 
 def test_the_session_is_there_by_name() -> None:
     assert rfponnx.Session is Session
+
+
+def test_functions_and_packages_of_one_name_stay_apart() -> None:
+    """`rfponnx.verify` is a function, also after something was imported from its package."""
+    import rfponnx.verify.report
+
+    with pytest.raises(ModelError, match="no such file"):
+        rfponnx.verify("no.onnx", "no.onnx")
+    assert callable(rfponnx.inspect)
