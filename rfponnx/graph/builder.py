@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from rfponnx.errors import ModelError
+from rfponnx.errors import Unsupported
 from rfponnx.graph.graph import Graph
 
 INT64 = TensorProto.INT64
@@ -97,14 +97,14 @@ class Builder:
         """Return the element type of a primal tensor that carries relevance."""
         dtype = self.graph.dtype(tensor)
         if dtype is None:
-            raise ModelError("its element type cannot be inferred", f"tensor `{tensor}`")
+            raise Unsupported("its element type cannot be inferred", f"tensor `{tensor}`")
         return dtype
 
     def dims(self, tensor: str) -> tuple[int | str | None, ...]:
         """Return the dimensions of a primal tensor of known rank."""
         shape = self.graph.shape(tensor)
         if shape is None:
-            raise ModelError("its rank cannot be inferred", f"tensor `{tensor}`")
+            raise Unsupported("its rank cannot be inferred", f"tensor `{tensor}`")
         return shape
 
     def shape(self, tensor: str, *, lead: Sequence[int] = ()) -> str:

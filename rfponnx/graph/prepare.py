@@ -84,9 +84,9 @@ def prepare(loaded: Loaded, minimum_opset: int) -> Prepared:
 
 
 def default_opset(proto: ModelProto) -> int:
-    """Return the opset of the standard operators; 1 where none is declared."""
+    """Return the opset of the standard operators: the last declared, 1 where there is none."""
     versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
-    return max(versions, default=1)
+    return versions[-1] if versions else 1
 
 
 def outline(proto: ModelProto) -> ModelProto:
