@@ -3,8 +3,9 @@
     python tools/fuzz.py [--cases 2000] [--first 0] [--jobs 2] [--keep FOLDER]
 
 Each case is a model (a trained net, or one operator out of the cases of the `onnx` package) with
-up to three kinds of damage (`tools/damage.py`), converted with some layout and bias.  It happens
-in a process of its own, so that a crash or an endless loop costs one case.  Findings are
+up to three kinds of damage (`tools/damage.py`), converted with some options that fit and some
+that do not.  It happens in a process of its own, so that a crash or an endless loop costs one
+case.  Findings are
 
     traceback     anything raised that is no RfpError, or is more than a line
     crash, hang   the process dies, or takes longer than a minute
@@ -37,15 +38,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tools.damage import damage, pick
+from tools.damage import Rng, damage, pick
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60
 MEMORY = 8 << 30
 ENTRIES = 1 << 20
 LARGEST = 20_000
+NETS = 10
 FINDINGS = frozenset(
     ("traceback", "crash", "hang", "left behind", "wrong success", "wrong refusal")
 )
@@ -53,7 +56,9 @@ FINDINGS = frozenset(
 
 CONVERTED = "converted"
 #: Limits that are stated: what other libraries cannot read, raise or declare.
-LIMITS = re.compile(r"not UTF-8|cannot be raised to|cannot be inlined|is also produced by")
+LIMITS = re.compile(
+    r"not UTF-8|cannot be raised to|cannot be inlined|is also produced by|is there twice"
+)
 #: What a library can add to ONNX Runtime, or another provider has.
 ELSEWHERE = re.compile(r"not a registered function/op|NOT_IMPLEMENTED")
 
@@ -67,15 +72,47 @@ class Verdict:
     damage: str = ""
 
 
-def models() -> list[tuple[str, bytes]]:
-    """Return the trained nets, a quarter of all cases, and models of one operator."""
+def models() -> list[list[tuple[str, bytes]]]:
+    """Return groups of models, of which one is taken: each net, and the models of each operator."""
     from onnx.backend.test.case.node import collect_testcases
 
     nets = [(p.stem, p.read_bytes()) for p in sorted((ROOT / "fixtures").glob("*.onnx"))]
     with warnings.catch_warnings(action="ignore"):
         cases = [c for c in collect_testcases(None) if c.model and c.model.ByteSize() < LARGEST]
-    single = [(c.name, c.model.SerializeToString()) for c in cases if c.model]
-    return nets * max(1, len(single) // (3 * len(nets))) + single
+    groups: dict[frozenset[str], list[tuple[str, bytes]]] = {}
+    for case in cases:
+        if case.model and any(i.type.tensor_type.elem_type == 1 for i in case.model.graph.input):
+            kinds = frozenset(node.op_type for node in case.model.graph.node)
+            groups.setdefault(kinds, []).append((case.name, case.model.SerializeToString()))
+    return [[net] for net in nets] * NETS + list(groups.values())
+
+
+def wishes(data: bytes, rng: Rng) -> dict[str, Any]:
+    """Return options of a conversion, some of which fit the model."""
+    given: dict[str, Any] = {
+        "layout": pick(("separate", "stacked"), rng),
+        "bias": pick(("separate", "explicit", "split"), rng),
+        "linearisation": pick(("weighted", "ratio", "taylor"), rng),
+    }
+    try:
+        graph = onnx.load_model_from_string(data).graph
+        names = [v.name for v in graph.input] + [t for n in graph.node for t in n.output]
+        names[0].encode()
+    except Exception:  # damaged bytes
+        return given
+    x, t = names[0], pick(names, rng)
+    more: tuple[dict[str, Any], ...] = (
+        *({},) * 8,
+        {"sources": [f"a='{x}'[0:1]", f"b='{x}'[1:]"]},
+        {"sources": [f"a='{x}'[...,::2]", f"b='{t}'"]},
+        {"sources": [f"a='{x}'[:,::2]"]},
+        {"sources": {"m": f"'{x}'@mask", "n": f"'{t}'"}},
+        {"source_masks": t},
+        {"explain": t},
+        {"readout": "predicted", "class_axis": int(rng.integers(-2, 3))},
+        {"release": [f"*={pick(('left', 'right', 'split', 'none'), rng)}"]},
+    )
+    return given | pick(more, rng)
 
 
 # ---- one case, inside a worker ---------------------------------------------------------------
@@ -94,22 +131,20 @@ def work(pipe: Connection, folder: Path) -> None:
             pipe.send(attempt(int(pipe.recv()), known, folder, pipe))
 
 
-def attempt(number: int, known: list[tuple[str, bytes]], folder: Path, pipe: Connection) -> Verdict:
+def attempt(
+    number: int, known: list[list[tuple[str, bytes]]], folder: Path, pipe: Connection
+) -> Verdict:
     """Convert one damaged file and judge the answer."""
     rng = np.random.default_rng(number)
-    name, data = pick(known, rng)
+    name, data = pick(pick(known, rng), rng)
     broken, done = damage(data, rng)
     story = f"{name}: {', '.join(done)}"
-    options = {
-        "layout": pick(("separate", "stacked"), rng),
-        "bias": pick(("separate", "explicit", "split"), rng),
-    }
     for old in folder.iterdir():
         old.unlink()
     path = folder / "current.onnx"
     path.write_bytes(broken)
     pipe.send("convert")
-    kind, message = convert(path, options)
+    kind, message = convert(path, wishes(broken, rng))
     left = [p.name for p in folder.iterdir() if p not in (path, path.with_suffix(".out"))]
     if left or (kind != CONVERTED and path.with_suffix(".out").exists()):
         kind, message = "left behind", f"{left} after {kind}: {message}"

@@ -154,6 +154,8 @@ def _node(index: int, proto: NodeProto) -> Node:
         attrs = MappingProxyType({a.name: decoded(a) for a in proto.attribute})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"damaged attribute: {error}", label(proto, index)) from error
+    if len(attrs) < len(proto.attribute):
+        raise ModelError("an attribute is there twice", label(proto, index))
     inputs, outputs = tuple(proto.input), tuple(proto.output)
     return Node(index, proto.name, proto.op_type, domain, inputs, outputs, attrs)
 
