@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,34 +140,60 @@ def _tensor(text: str, names: Sequence[str], graph: Graph) -> tuple[str, str]:
 def default_sources(
     graph: Graph, inputs: Iterable[str]
 ) -> tuple[tuple[Source, ...], tuple[str, ...]]:
-    """Return every float input, and for an integer input the first float tensor made from it."""
-    sources, notes = [], []
-    for name in inputs:
-        tensor = name if graph.is_float(name) else first_float(graph, name)
-        if tensor is None:
-            continue
-        if tensor != name:
-            notes.append(f"`{name}` holds integers: its source is `{tensor}`, made from it")
-        sources.append(Source(name, (Piece(tensor),)))
+    """Return every float input, and for an integer input the first float tensor made from it.
+
+    Integers that only steer what is done with the floats of other sources are none.
+    """
+    names = tuple(inputs)
+    found = {name: name for name in names if graph.is_float(name)}
+    owned = _reach(graph, found)
+    notes, waiting = [], [name for name in names if name not in found]
+    while made := {n: t for n in waiting if (t := first_float(graph, n, owned)) is not None}:
+        # the earliest first: what is made from it is not made from another one
+        name = min(made, key=lambda n: _place(graph, made[n]))
+        found[name] = made[name]
+        owned |= _reach(graph, [made[name]])
+        waiting.remove(name)
+        notes.append(f"`{name}` holds integers: its source is `{made[name]}`, made from it")
+    notes += (f"`{name}` holds no floats and none are made from it alone" for name in waiting)
+    sources = (Source(_free(n), (Piece(found[n]),)) for n in names if n in found)
     return tuple(sources), tuple(notes)
 
 
-def first_float(graph: Graph, name: str) -> str | None:
+def _free(name: str) -> str:
+    """Return a name for a source called after an input."""
+    return f"{name}_2" if name == BIAS else name
+
+
+def _reach(graph: Graph, tensors: Iterable[str]) -> set[str]:
+    """Return some tensors and all that is computed from them."""
+    return {t for name in tensors for t in (name, *_downstream(graph, name, floats=None))}
+
+
+def _place(graph: Graph, tensor: str) -> int:
+    node = graph.producer(tensor)
+    return node.index if node is not None else -1
+
+
+def first_float(graph: Graph, name: str, owned: Container[str] = ()) -> str | None:
     """Return the first float tensor made from an integer one (by Cast, Gather, ...).
 
     One that only steers a comparison leads nowhere; one from which floats lead to an output is
-    preferred.
+    preferred.  Those that are `owned` by others do not count.
     """
-    made = [t for t in _downstream(graph, name, floats=False) if graph.is_float(t)]
+    made = [
+        t for t in _downstream(graph, name, floats=False) if graph.is_float(t) and t not in owned
+    ]
     ends = set(graph.outputs)
     leading = (t for t in made if not ends.isdisjoint({t, *_downstream(graph, t, floats=True)}))
     return next(leading, made[0] if made else None)
 
 
-def _downstream(graph: Graph, name: str, *, floats: bool) -> list[str]:
+def _downstream(graph: Graph, name: str, *, floats: bool | None) -> list[str]:
     """Return what is computed from a tensor, nearest first.
 
-    With `floats`, through float tensors only; else through all others, up to the first floats.
+    With `floats`, through float tensors only; without, through all others, up to the first
+    floats; for ``None`` through everything.
     """
     seen, queue, found = {name}, [name], []
     while queue:
@@ -177,7 +203,7 @@ def _downstream(graph: Graph, name: str, *, floats: bool) -> list[str]:
                 continue
             seen.update(outs)
             found += outs
-            queue += [o for o in outs if graph.is_float(o) == floats]
+            queue += [o for o in outs if floats is None or graph.is_float(o) == floats]
     return found
 
 
