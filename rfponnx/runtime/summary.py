@@ -8,6 +8,9 @@ import numpy as np
 
 from rfponnx.runtime.ports import Array
 
+#: How far a sum of probabilities may be from 1: some models store them in 8 bits.
+QUANTISED = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -148,7 +151,9 @@ def _part(v: View, share: Array, probabilities: Array | None, n: int, index: int
 
 
 def probabilities(output: Array | None, values: Array, class_axis: int) -> Array | None:
-    """Return the model's own output as [N, C, P] if it holds probabilities of the same classes.
+    """Return probabilities [N, C, P] if the model's own output holds them, or their logarithms.
+
+    What was looked through can also be a cast, a quantisation or a move: the numbers tell.
 
     Parameters
     ----------
@@ -157,6 +162,16 @@ def probabilities(output: Array | None, values: Array, class_axis: int) -> Array
     """
     if output is None or output.dtype.kind != "f" or output.shape != values.shape:
         return None
-    if not output.size or output.min() < 0 or output.max() > 1 + 1e-6:
-        return None
-    return _samples_first(output, class_axis)
+    p = _samples_first(output.astype(np.float64), class_axis)
+    with np.errstate(over="ignore"):
+        if _sum_to_one(p):
+            return p
+        if _sum_to_one(np.exp(p)):
+            return np.asarray(np.exp(p))
+        sigmoid = 1 / (1 + np.exp(-_samples_first(values.astype(np.float64), class_axis)))
+    return p if np.allclose(p, sigmoid, atol=QUANTISED) else None
+
+
+def _sum_to_one(p: Array) -> bool:
+    total = p.sum(axis=1)
+    return bool(p.min() >= 0 and np.allclose(total, 1, atol=QUANTISED))

@@ -83,7 +83,14 @@ def test_the_first_maximum_wins() -> None:
 
 def test_only_probabilities_are_called_so(rng: Rng) -> None:
     values = rng.standard_normal((4, 3))
-    chance = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
-    assert np.array_equal(np.squeeze(probabilities(chance, values, 1), 2), chance)
-    for other in (None, values, chance[:, :2], chance.argmax(1), np.log(chance)):
+    softmax = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
+    sigmoid = 1 / (1 + np.exp(-values))
+    stored = np.round(softmax * 255) / 255
+    for output, expected in (
+        (softmax, softmax), (np.log(softmax), softmax), (sigmoid, sigmoid), (stored, stored),
+    ):  # fmt: skip
+        found = probabilities(output, values, 1)
+        assert found is not None
+        np.testing.assert_allclose(found[..., 0], expected)
+    for other in (None, values, values + 0.01, softmax[:, :2], softmax.argmax(1), softmax / 2):
         assert probabilities(other, values, 1) is None
