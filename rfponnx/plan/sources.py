@@ -12,6 +12,7 @@ from rfponnx.errors import OptionError, nearest
 from rfponnx.graph.graph import Graph
 
 BIAS = "bias"
+QUOTES = ("'", '"')
 Slice = tuple[int | None, int | None, int | None]
 
 
@@ -40,7 +41,7 @@ class Piece:
 
     def __str__(self) -> str:
         inside = ",".join(_text(s) for s in self.slices)
-        name = f"'{self.tensor}'" if re.search(r"[\[+@\s]", self.tensor) else self.tensor
+        name = _quoted(self.tensor) if re.search(r"[\[+@\s'\"]", self.tensor) else self.tensor
         return f"{name}[{inside}]" if inside else name + "@mask" * self.masked
 
 
@@ -52,7 +53,9 @@ class Source:
     pieces: tuple[Piece, ...]
 
     def __str__(self) -> str:
-        return f"{self.name}={'+'.join(map(str, self.pieces))}"
+        # a bare `a` in front of `+b` is quoted: there may be a tensor `a+b`
+        texts = [_quoted(p.tensor) if str(p) == p.tensor else str(p) for p in self.pieces[:-1]]
+        return f"{self.name}={'+'.join([*texts, str(self.pieces[-1])])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +123,14 @@ def _pieces(text: str, graph: Graph) -> Iterable[Piece]:
 
 def _tensor(text: str, names: Sequence[str], graph: Graph) -> tuple[str, str]:
     """Return the longest tensor name that `text` starts with, and what follows."""
-    if text[0] in "'\"":
-        name, closed, rest = text[1:].partition(text[0])
-        if closed and name in names:
-            return name, rest.strip()
-        text = name
-    else:
-        for name in names:
-            rest = text[len(name) :].lstrip()
-            if name and text.startswith(name) and (not rest or rest[0] in "+[@"):
-                return name, rest
-    wish = re.split(r"[\[@+]", text, maxsplit=1)[0].strip()
+    quoted, closed, rest = text[1:].partition(text[0]) if text[0] in QUOTES else ("", "", "")
+    if closed and quoted in names:
+        return quoted, rest.strip()
+    for name in names:
+        rest = text[len(name) :].lstrip()
+        if name and text.startswith(name) and (not rest or rest[0] in "+[@"):
+            return name, rest
+    wish = quoted or re.split(r"[\[@+]", text, maxsplit=1)[0].strip()
     raise OptionError(
         f"no tensor `{wish}` in {graph.prepared.loaded.name}",
         hint=nearest(wish, names) or f"inputs are: {', '.join(graph.inputs)}",
@@ -327,6 +327,12 @@ def by_tensor(sources: Sequence[Source]) -> Mapping[str, list[tuple[int, Piece]]
         for piece in source.pieces:
             found.setdefault(piece.tensor, []).append((index, piece))
     return found
+
+
+def _quoted(name: str) -> str:
+    """Return a name in quotes that it does not hold itself, if there are such."""
+    free = next((q for q in QUOTES if q not in name), "")
+    return f"{free}{name}{free}"
 
 
 def _text(cut: Slice) -> str:
