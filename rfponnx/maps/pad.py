@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Map, Value, Window, behind_stack
-from rfponnx.maps.expr import Expr
+from rfponnx.maps.expr import Expr, applied, ints, positions
+from rfponnx.maps.scatter import Select
 
 #: A length along an axis: a number, or an int64 vector of one entry computed at run time.
 Length = int | str
@@ -83,18 +84,24 @@ def joined(b: Builder, lengths: Sequence[Length]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cut(Map):
-    """``y = x[starts:ends]`` along some axes; its transpose puts zeros back around."""
+    """``y = x[starts:ends:steps]`` along some axes; its transpose puts zeros back around."""
 
     axes: tuple[int, ...]
     starts: tuple[int, ...]
     ends: tuple[int, ...]
+    steps: tuple[int, ...]
     x: str
     y: str
 
     def push(self, b: Builder, r: Value) -> Value:
-        return Value(b.slice(r.name, behind_stack(r, self.axes), self.starts, self.ends), r.stack)
+        bounds = (b.ints(v) for v in (self.starts, self.ends, behind_stack(r, self.axes)))
+        return Value(b.op("Slice", r.name, *bounds, *self._strides(b)), r.stack)
 
     def pull(self, b: Builder, m: Value) -> Value:
+        if set(self.steps) != {1}:
+            cut = (ints(self.starts), ints(self.ends), ints(self.axes), ints(self.steps))
+            index = applied("Slice", positions(self.x), *cut)
+            return Select(self.x, self.y, index, distinct=True).pull(b, m)
         rank = len(b.graph.shape(self.x) or ())
         ends = {
             a: self._around(b, a, start) for a, start in zip(self.axes, self.starts, strict=True)
@@ -105,6 +112,9 @@ class Cut(Map):
         if window.axis not in self.axes:
             return self, replace(window, of=self.y)
         return None
+
+    def _strides(self, b: Builder) -> tuple[str, ...]:
+        return () if set(self.steps) == {1} else (b.ints(self.steps),)
 
     def _around(self, b: Builder, axis: int, start: int) -> tuple[Length, Length]:
         """Return how many entries of x lie before and behind y along an axis."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Graph
@@ -64,17 +65,61 @@ class Permute(Map):
 
 
 @dataclass(frozen=True, slots=True)
+class Merge(Map):
+    """Make one axis of the last ones.  ``[*A, d, *inner] -> [*A, d prod(inner)]``"""
+
+    axis: int
+    inner: tuple[int, ...]
+    y: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        kept = [0] * (self.axis + int(r.stack))
+        return Value(b.op("Reshape", r.name, b.ints([*kept, -1])), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        kept = [0] * (self.axis + int(m.stack))
+        return Value(b.op("Reshape", m.name, b.ints([*kept, -1, *self.inner])), m.stack)
+
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        if window.axis > self.axis:
+            return None
+        size = prod(self.inner) if window.axis == self.axis else 1
+        return self, Window(self.y, window.axis, window.start * size, window.stop * size)
+
+
+@dataclass(frozen=True, slots=True)
 class Reshape(Map):
-    """The same entries in row-major order, in the shape of y."""
+    """The same entries in row-major order, in the shape of y.
+
+    Attributes
+    ----------
+    merge
+        The same as a merge of axes, where it is one.
+    """
 
     x: str
     y: str
+    merge: Merge | None = None
 
     def push(self, b: Builder, r: Value) -> Value:
         return _reshaped(b, r, self.x, self.y)
 
     def pull(self, b: Builder, m: Value) -> Value:
         return _reshaped(b, m, self.y, self.x)
+
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        return self.merge.narrowed(window) if self.merge else None
+
+
+def reshaped(graph: Graph, x: str, y: str) -> Reshape:
+    """Return the map from the shape of x to that of y."""
+    xs, ys = graph.shape(x) or (), graph.shape(y) or ()
+    axis = len(ys) - 1
+    inner = tuple(d for d in xs[axis + 1 :] if isinstance(d, int))
+    alike = axis >= 0 and xs[:axis] == ys[:axis] and not {None, 0} & {*xs[:axis], *inner}
+    if alike and len(inner) == len(xs) - axis - 1:
+        return Reshape(x, y, Merge(axis, inner, y))
+    return Reshape(x, y)
 
 
 def _reshaped(b: Builder, v: Value, x: str, y: str) -> Value:

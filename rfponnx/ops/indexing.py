@@ -34,10 +34,12 @@ def slice_(at: At) -> Linearisation:
         axes = tuple(range(count)) if isinstance(count, int) else None
     if axes is not None:
         axes = tuple(a % max(at.rank(at.x), 1) for a in axes)
-    unit = not at.input(4) or (steps is not None and set(steps) <= {1})
-    if unit and starts is not None and ends is not None and axes is not None:
-        cut = Cut(axes, starts, ends, at.x, at.y)
-        return passed(at) if same_shape(at) else at.linear(cut)
+    if steps is None and not at.input(4) and axes is not None:
+        steps = (1,) * len(axes)
+    if starts is not None and ends is not None and axes is not None and steps is not None:
+        if same_shape(at) and set(steps) <= {1}:
+            return passed(at)
+        return at.linear(Cut(axes, starts, ends, steps, at.x, at.y))
     begin, end = _operand(at, 1, starts), _operand(at, 2, ends)
     stride = (_operand(at, 4, steps),) if at.input(4) else ()
     along = _operand(at, 3, axes)

@@ -8,7 +8,7 @@ from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Identity, Transposed
 from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, tensor
 from rfponnx.maps.pad import Padded
-from rfponnx.maps.rearrange import Blocks, Embed, Part, Permute, Reshape, Retype, expanded
+from rfponnx.maps.rearrange import Blocks, Embed, Part, Permute, Retype, expanded, reshaped
 from rfponnx.maps.scatter import Picked, Triangle
 from rfponnx.ops.op import At, Linearisation, Op, Term, passed, stopped
 
@@ -27,7 +27,7 @@ def same_shape(at: At) -> bool:
 
 def reshape(at: At) -> Linearisation:
     """The same entries in the shape of y."""
-    return passed(at) if same_shape(at) else at.linear(Reshape(at.x, at.y))
+    return passed(at) if same_shape(at) else at.linear(reshaped(at.graph, at.x, at.y))
 
 
 def transpose(at: At) -> Linearisation:

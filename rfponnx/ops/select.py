@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rfponnx.maps.expr import (
+    HOLE,
     Expr,
     absolute,
     applied,
@@ -23,7 +24,7 @@ from rfponnx.maps.expr import (
     tensor,
 )
 from rfponnx.maps.gain import Gain
-from rfponnx.maps.scatter import Select
+from rfponnx.maps.scatter import Picked, Select
 from rfponnx.ops.linear import reduction_axes
 from rfponnx.ops.op import At, Linearisation, Op, Term, passed, stopped
 
@@ -85,6 +86,19 @@ def top_k(at: At) -> Linearisation:
     indices = tensor(given) if given else found
     node = applied("GatherElements", positions(at.x), indices, axis=at.axis(-1, at.x))
     return at.linear(Select(at.x, at.y, node, distinct=True))
+
+
+def unique(at: At) -> Linearisation:
+    """The entries that differ, or the slices along an axis; the first of equal ones counts."""
+    if at.which:
+        raise at.refuse(f"its output `{at.y}` counts entries")
+    given = at.node.outputs[1] if len(at.node.outputs) > 1 else ""
+    first = tensor(given) if given else applied("Unique", tensor(at.x), output=1, **at.node.attrs)
+    if at.attr("axis") is None:
+        return at.linear(Select(at.x, at.y, first, distinct=True))
+    along = at.axis(0, at.x)
+    node, behind = (applied("Gather", HOLE, first, axis=a) for a in (along, along + 1))
+    return at.linear(Picked(at.x, at.y, node, behind))
 
 
 def extreme_of(at: At) -> Linearisation:
@@ -177,6 +191,7 @@ OPS = (
     _row("Max", extreme_of, "y = the largest operand, of equal ones the first"),
     _row("Min", extreme_of, "y = the smallest operand, of equal ones the first"),
     _row("TopK", top_k, "y = x at the k largest along an axis", 0),
+    _row("Unique", unique, "y = x at the first of equal entries"),
     _row("Abs", abs_, "y = sign(x) x"),
     _row("LeakyRelu", leaky_relu, "y = x above 0, else alpha x"),
     _row("PRelu", prelu, "y = x above 0, else slope x", 0),

@@ -80,6 +80,14 @@ REDUCTIONS = (
     ),
 )  # fmt: skip
 
+UNIQUE = (
+    Case("Unique", "sorted", [X([[3.0, 1.0], [4.0, 2.0]])]),
+    Case("Unique", "in order, with indices", [X([3.0, 1.0, 2.0])], {"sorted": 0},
+         outputs=4, explain=[0]),
+    Case("Unique", "rows", [X([[2.0, 1.0], [0.0, 1.0]])], {"axis": 0}),
+    Case("Unique", "columns", [X([[2.0, 1.0, 3.0], [0.0, 1.0, 0.0]])], {"axis": -1}),
+)  # fmt: skip
+
 OPERANDS = (
     Case("Max", "of two", [X((2, 3)), X((2, 3))]),
     Case("Max", "of three that broadcast", [X((2, 3)), X((3,)), X((2, 1))]),
@@ -144,4 +152,4 @@ FUNCTIONS = (
 )  # fmt: skip
 
 
-CASES = (*POOLS, *REDUCTIONS, *OPERANDS, *FUNCTIONS)
+CASES = (*POOLS, *REDUCTIONS, *UNIQUE, *OPERANDS, *FUNCTIONS)
