@@ -77,7 +77,10 @@ def prepare(loaded: Loaded, minimum_opset: int) -> Prepared:
         proto = _with_nodes(proto, [proto.graph.node[i] for i in sequence])
         changes.append("nodes sorted")
     before = default_opset(proto)
-    if before < minimum_opset:
+    if not any(o.domain in ("", "ai.onnx") for o in proto.opset_import):
+        proto = _with_nodes(proto, proto.graph.node)  # no standard operator: any opset will do
+        proto.opset_import.append(helper.make_opsetid("", minimum_opset))
+    elif before < minimum_opset:
         proto = _raised(proto, minimum_opset, loaded.name)
         changes.append(f"opset raised from {before} to {minimum_opset}")
     return Prepared(proto, loaded, tuple(changes))

@@ -75,15 +75,19 @@ def infer(proto: ModelProto, folder: Path | None) -> Facts:
     folder
         Where external data lies.
     """
-    walk = _Walk(_inferred(skeleton(proto, folder)))
+    walk = _Walk(_inferred(skeleton(proto, folder)), _ranks(proto))
     walk.run()
     return walk.facts()
 
 
 class _Walk:
-    """One pass over the nodes, with sizes and values at every sample."""
+    """One pass over the nodes, with sizes and values at every sample.
 
-    def __init__(self, model: ModelProto) -> None:
+    What nothing can be inferred of has the rank that the file declares.
+    """
+
+    def __init__(self, model: ModelProto, ranks: Mapping[str, int]) -> None:
+        self.ranks = ranks
         self.nodes = model.graph.node
         self.opsets = {("" if o.domain == "ai.onnx" else o.domain): o for o in model.opset_import}
         self.given = _given(model)
@@ -150,6 +154,8 @@ class _Walk:
         ranks = {len(t.shape.dim) for t in known if t.HasField("shape")}
         if shape is None and len(ranks) == 1:
             shape = (None,) * ranks.pop()
+        if shape is None and name in self.ranks:
+            shape = (None,) * self.ranks[name]
         if shape is None:
             return
         sampled = types or ()
@@ -294,6 +300,13 @@ def _given(model: ModelProto) -> dict[str, tuple[int, Shape | None]]:
             shape = read_dims(tensor)
             found[value.name] = (tensor.elem_type, shape)
     return found
+
+
+def _ranks(proto: ModelProto) -> dict[str, int]:
+    """Return the declared ranks of what nodes make; declared sizes are often wrong."""
+    declared = (*proto.graph.value_info, *proto.graph.output)
+    types = {v.name: v.type.tensor_type for v in declared if v.type.HasField("tensor_type")}
+    return {name: len(t.shape.dim) for name, t in types.items() if t.HasField("shape")}
 
 
 def _inferred(light: ModelProto) -> ModelProto:
