@@ -8,6 +8,8 @@ from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Value, Window, whole
 from rfponnx.plan.plan import Group, Plan
 from rfponnx.plan.sources import Piece, Slice, mask_of
+from rfponnx.plan.sources import mask_input as mask_input  # noqa: PLC0414
+from rfponnx.plan.sources import masks_input as masks_input  # noqa: PLC0414
 
 
 def start_of(b: Builder, plan: Plan, group: Group, tensor: str) -> Value:
@@ -40,16 +42,6 @@ def rest_of(b: Builder, plan: Plan, tensor: str) -> str:
             own = mask_input(source.name) if piece.masked else _mask(b, piece)
             free = b.op("Sub", free, own)
     return free
-
-
-def mask_input(source: str) -> str:
-    """Return the name of the graph input with a source's run-time mask."""
-    return f"{source}_mask"
-
-
-def masks_input(tensor: str) -> str:
-    """Return the name of the graph input with the run-time masks of all sources."""
-    return f"{tensor}_masks"
 
 
 def _owned(b: Builder, tensor: str, pieces: list[Piece], mask: str) -> Value:

@@ -12,7 +12,7 @@ from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.options import Options
-from rfponnx.plan.sources import Masks, Source, by_tensor, check, check_tensor, leaves_rest
+from rfponnx.plan.sources import Masks, Source, by_tensor, check, check_masks, leaves_rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,10 @@ def make_plan(
     """
     checked = check(sources, graph)
     if masks is not None:
-        check_tensor(masks.tensor, graph)
+        try:
+            check_masks(masks, graph)
+        except OptionError as error:
+            raise error.at("--source-masks") from None
     starts = _starts(checked, masks)
     flow = Flow(graph, options, starts)
     ends = graph.outputs if outputs is None else outputs

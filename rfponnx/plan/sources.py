@@ -12,6 +12,7 @@ from rfponnx.errors import OptionError, nearest
 from rfponnx.graph.graph import Graph
 
 BIAS = "bias"
+LARGE = 2**16  # a size for an axis that may have any
 QUOTES = ("'", '"')
 Slice = tuple[int | None, int | None, int | None]
 
@@ -222,13 +223,24 @@ def check(sources: Sequence[Source], graph: Graph) -> tuple[Source, ...]:
             why = "is the name of the last row" if name == BIAS else "is given twice"
             raise OptionError(f"the source name `{name}` {why}", "--source", "choose another")
     for source in sources:
-        for piece in source.pieces:
-            try:
+        try:
+            for piece in source.pieces:
                 _check_piece(piece, graph)
-            except OptionError as error:
-                raise error.at(f"--source {source}") from None
+            _check_mask(source, graph)
+        except OptionError as error:
+            raise error.at(f"--source {source}") from None
     _check_overlap(sources, graph)
     return tuple(sources)
+
+
+def check_masks(masks: Masks, graph: Graph) -> None:
+    """Refuse masks of a tensor that cannot be a source, and a name that the model uses."""
+    check_tensor(masks.tensor, graph)
+    if graph.rank(masks.tensor) is None:
+        raise OptionError(f"the rank of `{masks.tensor}` is not known", hint="name another tensor")
+    name = masks_input(masks.tensor)
+    if name in graph.tensors():
+        raise OptionError(f"the model has a tensor `{name}`", hint="rename it, or use --source")
 
 
 def check_tensor(tensor: str, graph: Graph) -> None:
@@ -248,8 +260,9 @@ def _check_piece(piece: Piece, graph: Graph) -> None:
     check_tensor(piece.tensor, graph)
     shape = graph.shape(piece.tensor)
     if shape is None:
-        if piece.slices:
-            raise OptionError(f"the rank of `{piece.tensor}` is not known, so it has no slices")
+        if piece.slices or piece.masked:
+            what = "mask" if piece.masked else "slices"
+            raise OptionError(f"the rank of `{piece.tensor}` is not known, so it takes no {what}")
         return
     if len(piece.slices) > len(shape):
         raise OptionError(f"`{piece.tensor}` has {len(shape)} axes", hint="give fewer slices")
@@ -259,6 +272,8 @@ def _check_piece(piece: Piece, graph: Graph) -> None:
             raise OptionError(f"the slice {_text(cut)} has step 0")
         if isinstance(size, int):
             _check_range(cut, axis, size)
+        elif _always_empty(cut):
+            raise OptionError(f"the slice {_text(cut)} of axis {axis} is empty")
 
 
 def _check_range(cut: Slice, axis: int, size: int) -> None:
@@ -269,12 +284,38 @@ def _check_range(cut: Slice, axis: int, size: int) -> None:
         raise OptionError(f"the slice {_text(cut)} of axis {axis} (size {size}) is empty")
 
 
+def _always_empty(cut: Slice) -> bool:
+    """Tell whether a slice takes nothing of an axis, however long that is."""
+    far = 2 * max(abs(v or 0) for v in cut[:2]) + 1
+    return not any(range(*slice(*cut).indices(size)) for size in (far // 2, far))
+
+
+def _check_mask(source: Source, graph: Graph) -> None:
+    """Refuse more than one mask, and one whose name the model uses."""
+    count = sum(p.masked for p in source.pieces)
+    if count > 1:
+        raise OptionError(f"{count} pieces have a mask", hint="give each a source of its own")
+    name = mask_input(source.name)
+    if count and name in graph.tensors():
+        raise OptionError(f"the model has a tensor `{name}`", hint="choose another source name")
+
+
+def mask_input(source: str) -> str:
+    """Return the name of the graph input with a source's run-time mask."""
+    return f"{source}_mask"
+
+
+def masks_input(tensor: str) -> str:
+    """Return the name of the graph input with the run-time masks of all sources."""
+    return f"{tensor}_masks"
+
+
 def _check_overlap(sources: Sequence[Source], graph: Graph) -> None:
     owned: dict[str, list[tuple[str, Piece]]] = {}
     for source in sources:
         for piece in source.pieces:
             for name, other in owned.get(piece.tensor, []):
-                if not (piece.masked or other.masked) and _meet(piece, other, graph):
+                if _meet(piece, other, graph):
                     raise OptionError(
                         f"`{other}` of `{name}` and `{piece}` of `{source.name}` overlap",
                         "--source", "give every entry to one source",
@@ -283,11 +324,16 @@ def _check_overlap(sources: Sequence[Source], graph: Graph) -> None:
 
 
 def _meet(a: Piece, b: Piece, graph: Graph) -> bool:
-    """Tell whether two pieces share entries; where a size is unknown, at a large one."""
+    """Tell whether two pieces share entries; where a size is unknown, at a large one.
+
+    What a mask takes is known at run time only, but nothing is left beside the whole tensor.
+    """
+    if a.masked or b.masked:
+        return any(not p.cuts and not p.masked for p in (a, b))
     shape = graph.shape(a.tensor) or ()
     for axis in range(max(len(a.slices), len(b.slices))):
         size = shape[axis]
-        length = size if isinstance(size, int) else 4096
+        length = size if isinstance(size, int) else LARGE
         if not np.any(mask_of(a, axis, length) & mask_of(b, axis, length)):
             return False
     return True
