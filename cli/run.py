@@ -34,49 +34,52 @@ CLASSES = 6  # classes of one sample that are shown without -v
 @command
 def run(mode: Mode, model: str, files: tuple[str, ...], **given: Any) -> None:
     """Run MODEL and show what each source contributed to the prediction of every sample."""
-    from rfponnx.errors import InputError
-    from rfponnx.runtime.draw import drawn
-    from rfponnx.runtime.inputs import read_inputs
     from rfponnx.runtime.plot import check_plot, plot_results
-    from rfponnx.runtime.session import Session
     from rfponnx.runtime.write import check_target, write_arrays
     from rfponnx_cli.render import Out
 
-    out, how, force = Out(mode), pixels(given), given["force"]
-    random, batch = given["random"], given["batch"]
+    out, force = Out(mode), given["force"]
     output, plot = given["output"], given["plot"]
     if output:
         check_target(Path(output), force=force)
     if plot:
         check_plot(Path(plot), force=force)
-    with out.progress(f"running {model}") as say:
-        session = Session(
-            model, given["provider"], threads=given["threads"], memory=given["memory"]
-        )
-        feeds = read_inputs(files, session.inputs, how)
-        if not feeds and random is None and session.inputs:
-            raise InputError("no data", session.name, "give --input NAME=FILE or --random SEED")
-        if random is not None:
-            say("looking for sizes")
-            feeds = drawn(session, model, feeds, seed=random, batch=None if files else batch)
-        say("")
-        results = session.run(feeds, batch=batch if files else None)
+    with out.progress(f"running {model}"):
+        feeds, results = _results(model, files, given)
         if output:
             write_arrays(Path(output), results, force=force)
         if plot:
             plot_results(Path(plot), results, feeds, force=force)
-    written = [path for path in (output, plot) if path]
+    written, bad = [path for path in (output, plot) if path], not_finite(results)
     if mode.json:
-        bad = not_finite(results)
         out.document({"model": model, "written": written, "not_finite": bad, **report(results)})
         return
     show(out, results)
-    for name in not_finite(results):
+    for name in bad:
         out.warn(f"`{name}` holds NaN or infinity; `rfponnx verify` says whether it has to")
     for path in written:
         out.note(f"written: {path}")
     if results.description is None:
         out.note(f"{model} is not converted: `rfponnx convert {model}` adds what its sources do")
+
+
+def _results(
+    model: str, files: tuple[str, ...], given: dict[str, Any]
+) -> tuple[dict[str, Any], Results]:
+    """Read or draw the inputs and run the model on them."""
+    from rfponnx.errors import InputError
+    from rfponnx.runtime.draw import drawn
+    from rfponnx.runtime.inputs import read_inputs
+    from rfponnx.runtime.session import Session
+
+    how, seed, batch = pixels(given), given["random"], given["batch"]
+    session = Session(model, given["provider"], threads=given["threads"], memory=given["memory"])
+    feeds = read_inputs(files, session.inputs, how)
+    if not feeds and seed is None and session.inputs:
+        raise InputError("no data", session.name, "give --input NAME=FILE or --random SEED")
+    if seed is not None:
+        feeds = drawn(session, model, feeds, seed=seed, batch=None if files else batch)
+    return feeds, session.run(feeds, batch=batch if files else None)
 
 
 def not_finite(results: Results) -> list[str]:

@@ -88,46 +88,70 @@ def bench(
     if rounds < 1:
         raise OptionError(f"{rounds} rounds", "--rounds", "give 1 or more")
     say = progress or (lambda _: None)
-    memory: dict[str, float] = {}
-    runs: list[Callable[[], object]] = []
-    feeds: dict[str, Array] = {}
-    given = dict(inputs or {})
-    sessions: list[Session] = []
-    for name, model in (("original", original), ("converted", converted)):
-        say(f"loading the {name}")
-        before = resident()
-        session = Session(model, provider, threads=threads, spinning=False)
-        loaded = memory[f"{name}_loaded"] = resident() - before
-        if batch is not None:
-            check_batch(data_inputs(session), batch)
-        fixed = given | feeds
-        if model is original:  # which has no masks of sources
-            fixed = {p.name: given[p.name] for p in session.inputs if p.name in given}
-        feeds = drawn(session, model, fixed, seed=0, batch=batch)
-        call = session.engine.bind(session.checked(feeds))
-        before = resident()
-        for _ in range(WARM_UP):
-            call()
-        memory[f"{name}_run"] = loaded + resident() - before
-        runs.append(call)
-        sessions.append(session)
-    times = _interleaved(runs, rounds, say)
-    first, second = (_times(t) for t in times)
-    described = sessions[1].description
+    say("loading the original")
+    own = _ready(original, dict(inputs or {}), True, batch, provider, threads)
+    say("loading the converted")
+    feeds = {**(inputs or {}), **own.feeds}
+    second = _ready(converted, feeds, False, batch, provider, threads)
+    times = [_times(t) for t in _interleaved((own.call, second.call), rounds, say)]
+    described = second.session.description
+    static = described is not None and described.masks is None
     return Bench(
-        batch=next((len(a) for a in feeds.values() if a.ndim), 1),
+        batch=next((len(a) for a in own.feeds.values() if a.ndim), 1),
         rounds=rounds,
         threads=threads,
-        provider=sessions[1].providers[0],
-        original=first,
-        converted=second,
-        ratio_wall=second.wall_min / first.wall_min,
-        ratio_cpu=second.cpu_min / first.cpu_min if first.cpu_min else float("nan"),
-        memory=memory,
-        sources=len(described.sources)
-        if described is not None and described.masks is None
-        else None,
-    )
+        provider=second.session.providers[0],
+        original=times[0],
+        converted=times[1],
+        ratio_wall=times[1].wall_min / times[0].wall_min,
+        ratio_cpu=times[1].cpu_min / times[0].cpu_min if times[0].cpu_min else float("nan"),
+        memory={
+            "original_loaded": own.loaded, "original_run": own.ran,
+            "converted_loaded": second.loaded, "converted_run": second.ran,
+        },
+        sources=len(described.sources) if static and described is not None else None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A model that has run before: its inputs, a call that runs it, megabytes it added."""
+
+    session: Session
+    feeds: Mapping[str, Array]
+    call: Callable[[], object]
+    loaded: float
+    ran: float
+
+
+def _ready(
+    model: Model,
+    given: Mapping[str, Array],
+    only_its_own: bool,
+    batch: int | None,
+    provider: str,
+    threads: int | None,
+) -> _Ready:
+    """Load a model and run it a few times.
+
+    Parameters
+    ----------
+    only_its_own
+        Whether inputs that the model does not have (masks of sources) are left out.
+    """  # fmt: skip
+    before = resident()
+    session = Session(model, provider, threads=threads, spinning=False)
+    loaded = resident() - before
+    if batch is not None:
+        check_batch(data_inputs(session), batch)
+    if only_its_own:
+        given = {p.name: given[p.name] for p in session.inputs if p.name in given}
+    feeds = drawn(session, model, given, seed=0, batch=batch)
+    call = session.engine.bind(session.checked(feeds))
+    before = resident()
+    for _ in range(WARM_UP):
+        call()
+    return _Ready(session, feeds, call, loaded, loaded + resident() - before)
 
 
 def _interleaved(

@@ -16,8 +16,9 @@ from rfponnx.ops.op import Linearisation
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.options import Options
-from rfponnx.plan.plan import Flow
-from rfponnx.plan.sources import Source, by_tensor, check, default_sources, parse
+from rfponnx.plan.plan import Flow, downstream
+from rfponnx.plan.sources import by_tensor, check, default_sources
+from rfponnx.plan.spec import Source, parse
 from rfponnx.runtime.ports import Port
 from rfponnx.runtime.session import Model
 
@@ -128,8 +129,9 @@ def inspect(
     flow = Flow(graph, options, starts)
     ends = before.get("outputs", graph.outputs)
     targets = explained(graph, ends, options.explain, options.class_axis)
-    reached = tuple(e for e in targets if e.tensor in flow.carried)
-    needed = _needed(flow, [e.tensor for e in reached])
+    influenced = downstream(graph, starts)
+    reached = tuple(e for e in targets if e.tensor in influenced)
+    needed = _needed(flow, [e.tensor for e in reached if e.tensor in flow.carried])
     alive = _alive(flow, found)
     on_way = {flow.found[y][0].index for y in needed if y in flow.found}
     return Inspection(

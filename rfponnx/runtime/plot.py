@@ -150,6 +150,7 @@ def maps(view: View, rows: Sequence[str], feeds: Mapping[str, Array]) -> Any:
     limit = float(np.quantile(np.abs(streams[:, :count]), 0.995)) or 1.0
     image: Any = None
     colors: Any = None
+    style = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
     for n in range(count):
         for column in range(beside):
             name, picture = pictures[n][column]
@@ -158,10 +159,7 @@ def maps(view: View, rows: Sequence[str], feeds: Mapping[str, Array]) -> Any:
         _bare(grid[n, beside], "prediction" if n == 0 else "")
         for r, name in enumerate(rows):
             axes = grid[n, beside + 1 + r]
-            image = axes.imshow(
-                streams[r, n], cmap=DIVERGING, vmin=-limit, vmax=limit, aspect=aspect,
-                interpolation="nearest",
-            )  # fmt: skip
+            image = axes.imshow(streams[r, n], aspect=aspect, **style)
             _bare(axes, name[: 2 * LONG] if n == 0 else "")
         grid[n, 0].set_ylabel(f"sample {n}", fontsize=9)
     colorbar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.01, extend="both")
