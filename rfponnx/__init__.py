@@ -11,7 +11,7 @@ from rfponnx.version import VERSION as __version__
 if TYPE_CHECKING:
     from rfponnx.api import convert
     from rfponnx.methods.convert import Converted
-    from rfponnx.plan.sources import Source
+    from rfponnx.plan.spec import Source
     from rfponnx.runtime.inspect import inspect
     from rfponnx.runtime.session import Session
     from rfponnx.verify.verify import verify
@@ -22,7 +22,7 @@ _WHERE = {
     "Converted": "rfponnx.methods.convert",
     "inspect": "rfponnx.runtime.inspect",
     "Session": "rfponnx.runtime.session",
-    "Source": "rfponnx.plan.sources",
+    "Source": "rfponnx.plan.spec",
     "verify": "rfponnx.verify.verify",
 }
 

@@ -24,7 +24,8 @@ from rfponnx.methods import rfp
 from rfponnx.methods.metadata import read_metadata, write_metadata
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan, make_plan
-from rfponnx.plan.sources import Masks, default_sources, parse
+from rfponnx.plan.sources import Masks, default_sources
+from rfponnx.plan.spec import parse
 from rfponnx.version import VERSION
 
 Sources = Mapping[str, str] | Sequence[str]

@@ -12,7 +12,8 @@ from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.options import Options
-from rfponnx.plan.sources import Masks, Source, by_tensor, check, check_masks, leaves_rest
+from rfponnx.plan.sources import Masks, by_tensor, check, check_masks, leaves_rest
+from rfponnx.plan.spec import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rfponnx.errors import OptionError
 from rfponnx.graph.graph import Graph
-from rfponnx.plan.sources import Piece, Slice, Source, parse
+from rfponnx.plan.spec import Piece, Slice, Source, parse
 from tests.plan.small import graph_of, summed
 
 ALL = (None, None, None)
@@ -125,7 +125,9 @@ def test_what_cannot_be_read_says_why_and_where(text: str, says: str, graph: Gra
 
 
 numbers = st.none() | st.integers(-9, 9)
-slices = st.lists(st.tuples(numbers, numbers, st.none() | st.sampled_from([-2, -1, 1, 2])), max_size=3)
+slices = st.lists(
+    st.tuples(numbers, numbers, st.none() | st.sampled_from([-2, -1, 1, 2])), max_size=3
+)
 pieces = st.builds(Piece, st.sampled_from(NAMES), slices.map(tuple)) | st.builds(
     Piece, st.sampled_from(NAMES), masked=st.just(True)
 )
