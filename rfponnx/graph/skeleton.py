@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+)
 from onnx import defs as schemas
 
 from rfponnx.graph.external import is_external
 from rfponnx.graph.fold import as_tensor
 from rfponnx.graph.prepare import SMALL, declared
 from rfponnx.graph.tensor import constant_value, read_tensor
-from rfponnx.graph.walk import tensors
+from rfponnx.graph.walk import given, tensors
 
 #: Names that exporters give to any dimension they do not know: no two need be equal.
 ANONYMOUS = frozenset(("", "?", "*", "-1", "None", "unknown"))
@@ -42,12 +51,21 @@ def skeleton(proto: ModelProto, folder: Path | None) -> ModelProto:
         _store(graph, tensor, folder)
     for node in source.node:
         _append(graph, node, folder)
-    for value in source.output:
+    for value in _declared_once(source):
         graph.output.append(value)
         if value.type.HasField("tensor_type"):
             graph.output[-1].type.tensor_type.ClearField("shape")
     graph.value_info.extend(_unschooled(proto))
     return light
+
+
+def _declared_once(graph: GraphProto) -> Iterator[ValueInfoProto]:
+    """Yield the outputs of which the declared type counts: nodes' own, the first of a name."""
+    seen = given(graph)
+    for value in graph.output:
+        if value.name not in seen:
+            seen.add(value.name)
+            yield value
 
 
 def read_dims(tensor: TypeProto.Tensor) -> tuple[int | str | None, ...] | None:
