@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rfponnx.errors import InputError, ModelError, nearest
+from rfponnx.runtime.ports import Port
 
 BIAS = "bias"
 
@@ -96,7 +97,7 @@ class Description:
         return (*(f"mask {i}" for i in range(count - 1)), BIAS)
 
 
-def describe(text: str | None, outputs: Collection[str], model: str) -> Description | None:
+def describe(text: str | None, outputs: Sequence[Port], model: str) -> Description | None:
     """Read the metadata entry of a file; ``None`` for a model that was not converted.
 
     Raises
@@ -107,19 +108,22 @@ def describe(text: str | None, outputs: Collection[str], model: str) -> Descript
     if text is None:
         return None
     try:
-        return _read(json.loads(text), outputs)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _read(json.loads(text), {p.name: p for p in outputs})
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         what = "its description by rfponnx is damaged"
         raise ModelError(what, model, "convert the original again") from error
 
 
-def _read(data: Mapping[str, Any], outputs: Collection[str]) -> Description:
+def _read(data: Mapping[str, Any], outputs: Mapping[str, Port]) -> Description:
     options = data["options"]
     bias = options.get("bias", "separate")
     readouts = tuple(_readout(name, one, outputs) for name, one in data["explained"].items())
     if not readouts:
         raise ValueError("nothing is explained")
     masks = data.get("masks")
+    for one in readouts if masks is None else ():
+        if outputs[one.relevance].shape[0] not in (len(data["source_names"]) + 1, None):
+            raise ValueError("the sources are others")
     return Description(
         method=str(data["method"]),
         version=str(data["version"]),
@@ -136,11 +140,12 @@ def _read(data: Mapping[str, Any], outputs: Collection[str]) -> Description:
     )
 
 
-def _readout(name: str, one: Mapping[str, Any], outputs: Collection[str]) -> Readout:
-    tensor, output = str(one["tensor"]), str(one["output"])
+def _readout(name: str, one: Mapping[str, Any], outputs: Mapping[str, Port]) -> Readout:
+    tensor, output, axis = str(one["tensor"]), str(one["output"]), int(one["class_axis"])
     stem = name.rpartition("_relevance")
     beside = f"{stem[0]}_explained{stem[2]}"
-    if name not in outputs:
-        raise ValueError(f"no output {name}")
     values = next((v for v in (tensor, beside) if v in outputs), "")
-    return Readout(name, values, output, tensor, int(one["class_axis"]))
+    rank = len(outputs[values].shape) if values else len(outputs[name].shape) - 1
+    if not 0 <= axis < max(rank, 1):
+        raise ValueError(f"no axis {axis}")
+    return Readout(name, values, output, tensor, axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -347,6 +348,28 @@ def test_what_the_runtime_refuses_is_one_line() -> None:
 def test_a_damaged_description_is_said(text: str) -> None:
     model = nets.converted(nets.DENSE)
     model.metadata_props[0].value = text
+    with pytest.raises(ModelError, match="its description by rfponnx is damaged"):
+        Session(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["explained"].clear(),
+        lambda d: d["explained"].update(other=d["explained"].pop("chances_relevance")),
+        lambda d: d["explained"]["chances_relevance"].update(class_axis=2),
+        lambda d: d["explained"]["chances_relevance"].update(class_axis=-1),
+        lambda d: d["explained"]["chances_relevance"].update(class_axis="x"),
+        lambda d: d["source_names"].append("more"),
+        lambda d: d.pop("method"),
+        lambda d: d.update(options=None),
+    ],
+)
+def test_a_description_of_something_else_is_said(change: Callable[[Any], Any]) -> None:
+    model = nets.converted(nets.DENSE)
+    data = json.loads(model.metadata_props[0].value)
+    change(data)
+    model.metadata_props[0].value = json.dumps(data)
     with pytest.raises(ModelError, match="its description by rfponnx is damaged"):
         Session(model)
 
