@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, reshape
+from rfponnx.maps.base import Map, Value, batched, reshape
 from rfponnx.maps.expr import Expr, filled, positions, tensor
 
 
@@ -112,3 +115,42 @@ class Masked(Map):
 
     def pull(self, b: Builder, m: Value) -> Value:
         return self.push(b, m)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold(Map):
+    """Patches added up to an image (Col2Im); its transpose cuts the patches out again.
+
+    ``[N, C k, L] -> [N, C, *P]``, k entries of a block, L positions of it.
+
+    Attributes
+    ----------
+    block
+        The extent of a patch along each axis of the image.
+    attrs
+        Pads, strides and dilations, as the attributes of Conv.
+    """
+
+    image: str  # an int64 tensor, P
+    block: tuple[int, ...]
+    channels: int
+    attrs: tuple[tuple[str, tuple[int, ...]], ...]
+    x: str
+    y: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        block = b.ints(self.block)
+        return batched(
+            b, r, self.y, lambda v: b.op("Col2Im", v, self.image, block, **self._attrs()), self.x
+        )
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        size = math.prod(self.block)
+        one = np.eye(size).reshape(size, 1, *self.block)
+        cut = b.floats(np.tile(one, (self.channels, *[1] * (one.ndim - 1))), b.dtype(self.x))
+        attrs = {**self._attrs(), "group": self.channels}
+        flat = batched(b, m, self.x, lambda v: b.op("Conv", v, cut, **attrs), self.y)
+        return flat if m.stack else reshape(b, flat, self.x)
+
+    def _attrs(self) -> dict[str, list[int]]:
+        return {name: list(values) for name, values in self.attrs}

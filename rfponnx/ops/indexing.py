@@ -20,7 +20,7 @@ from rfponnx.maps.expr import (
 )
 from rfponnx.maps.gain import Gain, spread
 from rfponnx.maps.pad import Cut
-from rfponnx.maps.scatter import Masked, Picked, Select
+from rfponnx.maps.scatter import Fold, Masked, Picked, Select
 from rfponnx.ops.op import At, Linearisation, Op, Term, passed
 from rfponnx.ops.rearrange import known, same_shape
 
@@ -153,6 +153,16 @@ def _reduced(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
     return at.gated(factor, x, offset=None)
 
 
+def col2im(at: At) -> Linearisation:
+    """Patches added up where they lie on the image."""
+    block, channels = known(at, 2), at.shape(at.y)[1]
+    if block is None or not isinstance(channels, int):
+        raise at.refuse("the size of its patches is not known")
+    names = ("pads", "strides", "dilations")
+    attrs = tuple((n, tuple(at.attr(n))) for n in names if at.attr(n))
+    return at.linear(Fold(at.input(1), block, channels, attrs, at.x, at.y))
+
+
 def _row(name: str, by: Callable[[At], Linearisation], equation: str, *inputs: int) -> Op:
     return Op(name, "rearranging", by, equation, inputs=inputs)
 
@@ -163,6 +173,7 @@ OPS = (
     _row("GatherElements", gather_elements, "y[j] = x[indices[j]] along an axis", 0),
     _row("GatherND", gather_nd, "y[j] = x[indices[j, :]]", 0),
     _row("Compress", compress, "the entries of x for which a condition holds", 0),
+    _row("Col2Im", col2im, "patches added up to an image", 0),
     _row("Where", where, "y = x where c, else z; c released", 1, 2),
     *(
         _row(name, scatter, "x with updates put in or added", 0, 2)

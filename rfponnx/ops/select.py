@@ -118,6 +118,12 @@ def extreme_of(at: At) -> Linearisation:
     return Linearisation(tuple(terms), "rest" if len(terms) < len(operands) else None)
 
 
+def released(at: At, *places: int) -> str:
+    """Return the remark that some inputs, though they carry relevance, are constants here."""
+    names = [f"`{at.input(i)}`" for i in places if at.carries(at.input(i))]
+    return f"released {' and '.join(names)}" if names else ""
+
+
 def abs_(at: At) -> Linearisation:
     """``y = |x|``, slope 0 at 0."""
     return at.gated(sign(at.vx), offset=None)
@@ -137,7 +143,7 @@ def leaky_relu(at: At) -> Linearisation:
 def prelu(at: At) -> Linearisation:
     """``y = x`` above 0, else ``slope x``; the slope is a constant."""
     slope = tensor(at.input(1))
-    return at.gated(choose(at.vx > 0, number(1), slope), offset=None)
+    return at.gated(choose(at.vx > 0, number(1), slope), offset=None, note=released(at, 1))
 
 
 def thresholded_relu(at: At) -> Linearisation:
@@ -163,7 +169,8 @@ def clip(at: At) -> Linearisation:
     if not inside:
         return passed(at)
     gain = inside[0] if len(inside) == 1 else inside[0] * inside[1]
-    return at.gated(gain, offset=None if {low, high} <= {None, number(0)} else "rest")
+    offset = None if {low, high} <= {None, number(0)} else "rest"
+    return at.gated(gain, offset=offset, note=released(at, 1, 2))
 
 
 def hard_sigmoid(at: At) -> Linearisation:
@@ -194,9 +201,9 @@ OPS = (
     _row("Unique", unique, "y = x at the first of equal entries"),
     _row("Abs", abs_, "y = sign(x) x"),
     _row("LeakyRelu", leaky_relu, "y = x above 0, else alpha x"),
-    _row("PRelu", prelu, "y = x above 0, else slope x", 0),
+    _row("PRelu", prelu, "y = x above 0, else slope x"),
     _row("ThresholdedRelu", thresholded_relu, "y = x above alpha, else 0"),
-    _row("Clip", clip, "y = x strictly between the bounds, else a bound", 0),
+    _row("Clip", clip, "y = x strictly between the bounds, else a bound"),
     _row("HardSigmoid", hard_sigmoid, "y = alpha x + beta, cut to 0..1"),
     _row("Shrink", shrink, "y = x moved by a bias where |x| > lambd, else 0"),
 )

@@ -115,6 +115,7 @@ FUNCTIONS = (
     Case("PRelu", "one slope a channel", [X((2, 3, 2, 2)), W((3, 1, 1))]),
     Case("PRelu", "one slope", [X((2, 3)), W((1,))]),
     Case("PRelu", "slope at run time", [X((2, 3)), N((2, 3))]),
+    Case("PRelu", "a slope that carries relevance", [X((2, 3)), X((3,))]),
     Case("PRelu", "points", [X(POINTS), W([0.25])], kinks=True),
     Case("PRelu", "old opset", [X((2, 3, 2)), W((3, 1))], opset=7),
     Case("ThresholdedRelu", "points", [X(POINTS)], kinks=True),
@@ -132,6 +133,7 @@ FUNCTIONS = (
     Case(
         "Clip", "at the bounds", [X(POINTS), W(np.float32(-1)), W(np.float32(0.5))], kinks=True,
     ),
+    Case("Clip", "a bound that carries relevance", [X((3, 4)), X(np.float32(-0.2))]),
     Case("Clip", "tiny bounds", [X((3, 4)), W(np.float32(-1e-30)), W(np.float32(1e-30))]),
     Case("Clip", "large bounds", [X(POINTS), W(np.float32(-1e30)), W(np.float32(2e8))], kinks=True),
     Case("Clip", "an infinite bound", [X((3, 4)), W(-INF), W(np.float32(0.2))]),

@@ -43,7 +43,8 @@ def points(kind: type[np.floating]) -> Array:
     with np.errstate(over="ignore"):
         sides = [np.nextafter(near, kind(s)) for s in (-np.inf, np.inf)]
     found = np.concatenate([near, *sides, extremes])
-    return found[np.isfinite(found) & ((np.abs(found) >= info.tiny) | (found == 0))]
+    normal = np.isfinite(found) & ((np.abs(found) >= info.tiny) | (found == 0))
+    return np.asarray(found[normal])
 
 
 @pytest.mark.parametrize("kind", TYPES.values())
