@@ -248,9 +248,10 @@ def change_ends(model: ModelProto, rng: Rng) -> None:
     """Add, double, rename or remove an input or output of the graph."""
     field = model.graph.input if rng.random() < 0.4 else model.graph.output
     if not field or rng.random() < 0.4:
-        kind = int(pick((1, 1, 7, 8, 10, 11), rng))
-        name = pick((*_tensors(model.graph), *WORDS), rng)
-        field.append(helper.make_tensor_value_info(name, kind, pick((None, [], ["N"], [2]), rng)))
+        declared = {value.name for value in (*model.graph.input, *model.graph.output)}
+        free = [name for name in _tensors(model.graph) if name not in declared]
+        kind, shape = int(pick((1, 1, 7, 8, 10, 11), rng)), pick((None, [], ["N"], [2]), rng)
+        field.append(helper.make_tensor_value_info(pick((*free, *WORDS), rng), kind, shape))
     elif rng.random() < 0.3:
         del field[int(rng.integers(len(field)))]
     elif rng.random() < 0.5:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rfponnx.errors import Unsupported
 from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Identity, Map, Value, Window, align, behind_stack, whole
@@ -107,7 +108,14 @@ def spread(graph: Graph, x: str, y: str) -> Map:
     """Return the map that broadcasts x to y: the identity where the shapes are the same.
 
     A dimension that is not known counts as equal, never as one that broadcasts.
+
+    Raises
+    ------
+    Unsupported
+        The rank of x is not known, that of y is.
     """
+    if graph.shape(x) is None and graph.shape(y) is not None:
+        raise Unsupported("its rank is not known, so it cannot be broadcast", f"tensor `{x}`")
     axes = spread_axes(graph.shape(x), graph.shape(y))
     return Spread(x, y, axes) if axes else Identity()
 
