@@ -79,7 +79,8 @@ def joined(b: Builder, lengths: Sequence[Length]) -> str:
             pieces[-1].append(length)
         else:
             pieces.append([length])
-    return b.op("Concat", *(p if isinstance(p, str) else b.ints(p) for p in pieces), axis=0)
+    names = [p if isinstance(p, str) else b.ints(p) for p in pieces]
+    return names[0] if len(names) == 1 else b.op("Concat", *names, axis=0)
 
 
 @dataclass(frozen=True, slots=True)
