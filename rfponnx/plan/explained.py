@@ -62,8 +62,9 @@ def explained(
     found: dict[str, Explained] = {}
     for output in floats or outputs:
         one = _look_through(graph, output, class_axis)
-        if one.tensor not in found and graph.is_float(one.tensor):
-            found[one.tensor] = one
+        known = found.get(one.tensor)
+        if graph.is_float(one.tensor) and (known is None or (one.through and not known.through)):
+            found[one.tensor] = one  # a decision knows the axis of the classes
     return list(found.values())
 
 
@@ -78,7 +79,9 @@ def _asked(graph: Graph, name: str, class_axis: int | None) -> Explained:
 
 def _look_through(graph: Graph, output: str, class_axis: int | None) -> Explained:
     """Walk back over decisions, and over the moves that lie between two of them."""
-    tensor, at, axis = output, output, None
+    tensor, at = output, output
+    axis: int | None = None  # of the classes in `at`, as far as it is known
+    found = axis  # the same in `tensor`
     through: list[str] = []
     moves: list[str] = []
     while (node := graph.producer(at)) is not None and node.op in MOVES | ENDINGS:
@@ -86,19 +89,24 @@ def _look_through(graph: Graph, output: str, class_axis: int | None) -> Explaine
             break
         at = node.inputs[0]
         moves.append(node.label)
+        axis = _axis_before(graph, node, axis)
         if node.op in ENDINGS:
-            through, moves, tensor = [*through, *moves], [], at
-            axis = _decision_axis(graph, node, axis)
+            through, moves, tensor, found = [*through, *moves], [], at, axis
     own = tensor in graph.outputs
-    axis = _class_axis(graph, tensor, class_axis, axis)
+    axis = _class_axis(graph, tensor, class_axis, found)
     return Explained(tensor, tensor if own else output, tuple(through), axis, own)
 
 
-def _decision_axis(graph: Graph, node: Node, axis: int | None) -> int | None:
-    """Return the axis that a decision is taken over; a cast or a sigmoid has none."""
-    if node.op not in ("Softmax", "LogSoftmax", "Hardmax", "ArgMax"):
+def _axis_before(graph: Graph, node: Node, axis: int | None) -> int | None:
+    """Return the axis of the classes in a node's input, given that in its output."""
+    if node.op in ("Softmax", "LogSoftmax", "Hardmax", "ArgMax"):
+        return int(node.attr("axis", 0 if node.op == "ArgMax" else -1))
+    rank = graph.rank(node.outputs[0])
+    if axis is None or node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+        return None
+    if node.op != "Transpose" or rank is None:
         return axis
-    return int(node.attr("axis", 0 if node.op == "ArgMax" else -1))
+    return int(node.attr("perm", range(rank)[::-1])[axis])
 
 
 def _class_axis(graph: Graph, tensor: str, wish: int | None, found: int | None) -> int:

@@ -11,6 +11,7 @@ from rfponnx.ops.op import At, Linearisation, Op, refused
 from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
+from rfponnx.plan.infinite import infinite
 from rfponnx.plan.options import Options
 from rfponnx.plan.sources import Masks, by_tensor, check, check_masks, leaves_rest
 from rfponnx.plan.spec import Source
@@ -57,6 +58,8 @@ class Plan:
         In the order of the file; a step's terms come before it.
     explained, unreached
         What gets a relevance; the outputs that no source reaches.
+    infinite
+        Tensors that may hold infinities, where bias travels.
     """
 
     graph: Graph
@@ -68,6 +71,7 @@ class Plan:
     explained: tuple[Explained, ...]
     unreached: tuple[str, ...]
     carried: frozenset[str]
+    infinite: frozenset[str]
     notes: tuple[str, ...]
 
     @property
@@ -114,7 +118,8 @@ def make_plan(
     unreached = tuple(e.output for e in targets if e not in reached)
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,
-        frozenset(flow.carried), tuple(notes),
+        frozenset(flow.carried), infinite(graph) if options.bias != "separate" else frozenset(),
+        tuple(notes),
     )  # fmt: skip
 
 

@@ -134,5 +134,6 @@ def _quoted(name: str) -> str:
 
 
 def slice_text(cut: Slice) -> str:
+    """Return a slice as it is written."""
     start, stop, step = ("" if v is None else str(v) for v in cut)
     return f"{start}:{stop}" + (f":{step}" if step else "")
