@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TypeProto, helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, shape_inference
 
 from rfponnx.graph.fold import FOLDS, as_tensor, fold
 from rfponnx.graph.skeleton import read_dims, skeleton
@@ -40,6 +40,13 @@ _LIKE = {
     ("BatchNormalization", 1): 1,
     ("GroupNormalization", 0): 0,
     ("MeanVarianceNormalization", 0): 0,
+    ("Scaler", 0): 0,
+    ("Normalizer", 0): 0,
+}
+#: (operator of ai.onnx.ml, output) -> the attributes that say how many scores a row has.
+_SCORES = {
+    ("LinearRegressor", 0): ("targets",),
+    ("LinearClassifier", 1): ("classlabels_ints", "classlabels_strings"),
 }
 _COMPARE = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"))
 
@@ -272,6 +279,14 @@ class _Walk:
                 self.dtypes[name] = self.dtypes[like]
             if name not in self.sizes and like in self.sizes:
                 self.sizes[name] = self.sizes[like]
+        for slot, name in enumerate(node.output):
+            said = _SCORES.get((node.op_type, slot))
+            if said is not None and node.input[0] in self.sizes:
+                given = [a for a in node.attribute if a.name in said]
+                count = max([max(a.i, len(a.ints), len(a.strings)) for a in given], default=1)
+                self.dtypes.setdefault(name, TensorProto.FLOAT)
+                rows = self.sizes[node.input[0]][0]
+                self.sizes.setdefault(name, (rows, tuple(count for _ in rows)))
 
 
 def _hole(size: int | None) -> int:

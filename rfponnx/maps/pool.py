@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, batched
+from rfponnx.maps.base import Map, Value, Window, batched
 from rfponnx.maps.conv import Attrs, Geometry, spatial_sizes
 
 
@@ -39,6 +39,9 @@ class WindowMean(Map):
                 return repeated(b, share, g)
             return spread_over(b, share, g)
         return spread_over(b, Value(b.op("Mul", m.name, self._weight(b)), m.stack), g)
+
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        return (self, replace(window, of=self.geometry.narrow)) if window.axis == 1 else None
 
     def _weight(self, b: Builder) -> str:
         """Return what each window's entries are multiplied by, ``[1, 1, *Q]``.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, behind_stack, reshape
+from rfponnx.maps.base import Map, Value, Window, behind_stack, reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class GlobalAverage(Map):
     """Mean over all spatial axes, as the node that stays in the runtime's blocked layout."""
 
     x: str
+    y: str
 
     def push(self, b: Builder, r: Value) -> Value:
         if r.stack:
@@ -55,6 +56,9 @@ class GlobalAverage(Map):
 
     def pull(self, b: Builder, m: Value) -> Value:
         return self._plain(b).pull(b, m)
+
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        return (self, replace(window, of=self.y)) if window.axis == 1 else None
 
     def _plain(self, b: Builder) -> Map:
         rank = len(b.graph.shape(self.x) or ())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, batched
+from rfponnx.maps.base import Map, Value, Window, batched
 from rfponnx.maps.conv import Attrs
 
 
@@ -64,6 +64,10 @@ class Resize(Map):
             return b.op("Mul", mean, b.floats(prod(k), b.dtype(self.x)))
 
         return batched(b, m, self.x, summed, self.y)
+
+    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
+        free = window.axis not in self.axes and (not self.sizes or window.axis not in self.operand)
+        return (self, replace(window, of=self.y)) if free else None
 
     def _sizes_of(self, b: Builder, v: str) -> str:
         """Return `sizes` for a value whose batch is longer than that of x."""

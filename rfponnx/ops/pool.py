@@ -1,9 +1,16 @@
-"""Means and sums: over windows, over axes, along an axis."""
+"""Means and sums: over windows, over axes, along an axis; and the way back from a pool."""
 
 from __future__ import annotations
 
+from onnx import TensorProto
+
+from rfponnx.graph.builder import BOOL, INT64
+from rfponnx.maps.base import then
+from rfponnx.maps.expr import applied, ints, positions, tensor
+from rfponnx.maps.gain import Gain
 from rfponnx.maps.pool import WindowMean
 from rfponnx.maps.reduce import Average, GlobalAverage, RunningSum, Total
+from rfponnx.maps.scatter import Select
 from rfponnx.ops.conv import attributes, lying
 from rfponnx.ops.linear import reduction_axes
 from rfponnx.ops.op import At, Linearisation, Op, passed
@@ -33,15 +40,27 @@ def cum_sum(at: At) -> Linearisation:
     return at.linear(RunningSum(axis, exclusive, reverse))
 
 
+def max_unpool(at: At) -> Linearisation:
+    """``y[I[j]] = x[j]``, 0 elsewhere; the node itself says which x each entry of y comes from."""
+    counted = applied("Add", positions(at.x), ints([1]))
+    node = applied("MaxUnpool", applied("Cast", counted, to=TensorProto.FLOAT),
+                   *(tensor(i) for i in at.node.inputs[1:]), **at.node.attrs)  # fmt: skip
+    found = applied("Cast", node, to=INT64)
+    index = applied("Max", applied("Sub", found, ints([1])), ints([0]))
+    there = applied("Cast", applied("Cast", found, to=BOOL), to=at.graph.dtype(at.x))
+    return at.linear(then(Select(at.x, at.y, index), Gain(there, at.y, at.y)))
+
+
 OPS = (
     Op("AveragePool", "linear", average_pool, "y = mean of every window"),
     Op(
         "GlobalAveragePool",
         "linear",
-        lambda at: at.linear(GlobalAverage(at.x)),
+        lambda at: at.linear(GlobalAverage(at.x, at.y)),
         "y = mean over the spatial axes",
     ),
     Op("ReduceSum", "linear", reduce_sum, "y = sum over axes"),
     Op("ReduceMean", "linear", reduce_mean, "y = mean over axes"),
+    Op("MaxUnpool", "rearranging", max_unpool, "y = x put back where I says", inputs=(0,)),
     Op("CumSum", "linear", cum_sum, "y = running sum along an axis"),
 )

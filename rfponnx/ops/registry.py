@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from rfponnx.ops import (
     activation,
     conv,
+    fourier,
     indexing,
     linear,
+    ml,
     normalise,
     norms,
     piecewise,
@@ -23,7 +25,7 @@ from rfponnx.ops import (
 from rfponnx.ops.op import Op
 
 FAMILIES = (
-    *(linear, conv, pool, resize, normalise, norms, rearrange, indexing),
+    *(linear, conv, pool, resize, fourier, normalise, norms, ml, rearrange, indexing),
     *(activation, select, piecewise, power, product, softmax),
 )
 

@@ -1,10 +1,11 @@
-"""Interpolation: Resize in all modes."""
+"""Interpolation: to another size, and at the places of a grid."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rfponnx.maps.resize import Resize
+from rfponnx.maps.sample import GridSample
 from rfponnx.ops.conv import attributes
 from rfponnx.ops.op import At, Linearisation, Op
 
@@ -68,4 +69,23 @@ def _repeats(
     return tuple(found)
 
 
-OPS = (Op("Resize", "linear", resize, "y = x interpolated", inputs=(0,)),)
+def grid_sample(at: At) -> Linearisation:
+    """``y`` = x at the places of a grid, which is released."""
+    grid, spelled = (
+        at.input(1),
+        str(at.attr("mode", "linear" if at.graph.opset > 19 else "bilinear")),
+    )
+    note = f"released `{grid}`, the grid" if at.carries(grid) else ""
+    if not at.carries(at.x):
+        return Linearisation(note=note)
+    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(spelled, spelled)
+    aligned = bool(at.attr("align_corners", 0))
+    padding = at.attr("padding_mode", "zeros")
+    form = GridSample(at.x, at.y, grid, mode, padding, spelled, aligned)
+    return at.linear(form, note=note)
+
+
+OPS = (
+    Op("GridSample", "linear", grid_sample, "y = x at the places of a grid, which is released"),
+    Op("Resize", "linear", resize, "y = x interpolated", inputs=(0,)),
+)

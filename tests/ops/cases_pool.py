@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.harness import Case, N, W, X
+from tests.ops.harness import Case, N, W, X, nodes_of
 
 
 def pool(
@@ -90,5 +90,27 @@ CASES = (
             {"exclusive": e, "reverse": r},
         )
         for e, r, a in ((0, 0, 1), (1, 0, -1), (0, 1, 0), (1, 1, 2))
+    ),
+    Case(
+        "MaxUnpool",
+        "two axes",
+        [X((1, 2, 2, 2)), W(np.asarray([[[[0, 3], [10, 13]], [[21, 18], [24, 31]]]]))],
+        {"kernel_shape": [2, 2], "strides": [2, 2]},
+    ),
+    Case(
+        "MaxUnpool",
+        "an entry that is written twice",
+        [X((1, 1, 2, 2)), W(np.asarray([[[[4, 4], [6, 8]]]]))],
+        {"kernel_shape": [2, 2], "strides": [1, 1]},
+        free=(0, 1),
+    ),
+    Case(
+        "MaxUnpool",
+        "indices of a run",
+        [X((1, 1, 4, 4))],
+        nodes=nodes_of(
+            ("MaxPool", "x0", "m i", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+            ("MaxUnpool", "m i", "y0", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ),
     ),
 )

@@ -200,4 +200,39 @@ CASES = (
         opset=9,
         nodes=nodes_of(("Upsample", "x0 w1", "y0", {"mode": "linear"})),
     ),
+    *(
+        Case(
+            "GridSample",
+            f"{mode} {padding} {aligned}",
+            [X((2, 3, 4, 5)), N((2, 3, 4, 2), low=-1.6, high=1.6)],
+            {"mode": mode, "padding_mode": padding, "align_corners": aligned},
+            opset=16,
+        )
+        for mode in ("bilinear", "nearest", "bicubic")
+        for padding in ("zeros", "border", "reflection")
+        for aligned in (0, 1)
+    ),
+    *(
+        Case(
+            "GridSample",
+            f"three axes, {mode}",
+            [X((1, 2, 3, 4, 2)), N((1, 2, 3, 2, 3), low=-1.3, high=1.3)],
+            {"mode": mode},
+            opset=20,
+        )
+        for mode in ("linear", "nearest")
+    ),
+    Case(
+        "GridSample",
+        "cubic, opset 20",
+        [X((1, 2, 4, 5)), W((1, 3, 2, 2), low=-1, high=1)],
+        {"mode": "cubic"},
+        opset=20,
+    ),
+    Case(
+        "GridSample",
+        "a grid that carries relevance",
+        [X((1, 2, 4, 5)), X((1, 3, 2, 2), low=-1, high=1)],
+        opset=16,
+    ),
 )
