@@ -270,15 +270,17 @@ def _quotient(b: Builder, dtype: int, x: Expr, y: Expr, at_zero: Expr) -> str:
 
 
 def _doubled(b: Builder, dtype: int, x: Expr) -> str:
-    wide = x.emit(b, TensorProto.DOUBLE) if dtype == TensorProto.DOUBLE else _widened(b, x)
-    return wide if dtype == TensorProto.DOUBLE else b.op("Cast", wide, to=dtype)
+    if dtype == TensorProto.DOUBLE:
+        return x.emit(b, dtype)
+    return b.op("Cast", _widened(b, dtype, x), to=dtype)
 
 
-def _widened(b: Builder, x: Expr) -> str:
-    if x.kind == "tensor":
-        return b.op("Cast", x.emit(b, TensorProto.DOUBLE), to=TensorProto.DOUBLE)
+def _widened(b: Builder, dtype: int, x: Expr) -> str:
+    """Write an expression in double, what is a tensor of `dtype` or rounded to it included."""
+    if x.kind in ("tensor", "doubled"):
+        return b.op("Cast", x.emit(b, dtype), to=TensorProto.DOUBLE)
     if x.args:
-        return b.op(x.kind, *(_widened(b, a) for a in x.args), **dict(x.attrs))
+        return b.op(x.kind, *(_widened(b, dtype, a) for a in x.args), **dict(x.attrs))
     return x.emit(b, TensorProto.DOUBLE)
 
 

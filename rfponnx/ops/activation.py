@@ -19,17 +19,12 @@ from rfponnx.maps.expr import (
     choose,
     clip,
     cos,
-    doubled,
-    erf,
     exp,
     finite,
-    log,
     maximum,
-    minimum,
     not_less,
     number,
     polynomial,
-    quotient,
     reciprocal,
     sigmoid,
     sin,
@@ -44,15 +39,13 @@ Slope = Callable[[At], Expr]
 #: Constants as quotients and sums of numbers that float32 holds exactly, so that they are exact
 #: in float64 too; a runtime folds them when it loads the model.
 PI = number(3.140625) + number(math.pi - 3.140625)
-SLOPE = sqrt(8 / PI)  # of the cubic in the Gelu that is written with Tanh
-CUBIC = number(44715) / 1e6  # its cubic term
 
-#: The polynomial in t = 1 / (1 + 0.35 a) of Phi(-a) exp(a^2 / 2) / t, a >= 0, to 3e-8 relative:
-#: least squares on Chebyshev points, weights raised where the error was largest (Lawson).
-MILLS = (
-    0.139621258, 0.139864337, 0.119815493, 0.105574822, -0.0232638867, 0.159392989,
-    -0.255901933, 0.144060837, -0.0291639331,
-)  # fmt: skip
+#: log(1 + t) / t as a quotient of polynomials in t, 0 <= t <= 1, to 2e-8 relative: a least
+#: squares fit on Chebyshev points, weights raised where the relative error was largest (Lawson).
+LOG1P = (
+    (0.999999981, 0.8671936443, 0.1237643626),
+    (1.0, 1.367191698, 0.4740590096, 0.03109456309),
+)
 
 
 def relu(at: At) -> Linearisation:
@@ -156,15 +149,17 @@ def celu_slope(at: At) -> Expr:
 
 
 def softplus_secant(at: At) -> Expr:
-    """``(softplus(z) - log 2) / z``, where the numerator is max(z, 0) - log(1 + tanh(|z|/2)).
-
-    With w the float nearest to 1 + t, log(1 + t) = t log(w) / (w - 1) in all digits (Kahan).
-    """
+    """``(softplus(z) - log 2) / z``, where the numerator is max(z, 0) - log(1 + tanh(|z|/2))."""
     a = apart(at.vx)
     t = tanh(a * 0.5)
-    w = t + 1
-    part = quotient(log(w), w - 1, number(1)) * (t / a)
-    return choose(at.vx > 0, 1 - part, part)
+    above, below = (polynomial(t, c) for c in LOG1P)
+    return mirrored(at.vx, above / below * (t / a))
+
+
+def mirrored(z: Expr, below: Expr) -> Expr:
+    """``g(z)`` with g(-a) + g(a) = 1, from its value at -|z|."""
+    above = z > 0
+    return above + below * (1 - above * 2)
 
 
 def cosh_secant(at: At) -> Expr:
@@ -179,87 +174,17 @@ def cos_secant(at: At) -> Expr:
     return -(sin(at.vx * 0.5) * (sin(half) / half))
 
 
-# ---- functions with a gate: y = z gate(z) ---------------------------------------------
-
-
-def bounded(z: Expr) -> Expr:
-    """``z`` cut to -20..20, where what is computed of it has long reached its limit."""
-    return clip(z, -20, 20)
-
-
-def logistic(z: Expr, *, wide: bool) -> Expr:
-    """The sigmoid in all digits: ``exp(min(z, 0)) sigmoid(|z|)``; z itself in double if `wide`."""
-    tail = exp(minimum(z, 0))
-    return (doubled(tail) if wide else tail) * sigmoid(absolute(z))
-
-
-def swish_gate(at: At) -> Expr:
-    """``sigmoid(alpha z)``."""
-    alpha = float(at.attr("alpha", 1.0))
-    return logistic(at.vx if alpha == 1 else at.vx * alpha, wide=alpha != 1)
-
-
-def swish_slope(at: At) -> Expr:
-    """``s + alpha z s (1 - s)``."""
-    alpha = float(at.attr("alpha", 1.0))
-    s = sigmoid(at.vx * alpha)
-    return s + at.vx * (s * (1 - s)) * alpha
-
-
-def mish_gate(at: At) -> Expr:
-    """``tanh(log(1 + exp(z))) = s (2 - s) / (1 + (1 - s)^2)`` with s = sigmoid(z)."""
-    s = logistic(at.vx, wide=False)
-    return s * (2 - s) / ((1 - s) * (1 - s) + 1)
-
-
-def mish_slope(at: At) -> Expr:
-    """``g + z (1 - g^2) sigmoid(z)``, g the gate."""
-    g = mish_gate(at)
-    return g + at.vx * ((1 - g * g) * sigmoid(at.vx))
-
-
-def hard_swish_gate(at: At) -> Expr:
-    """``min(max(z + 3, 0), 6) / 6``."""
-    return clip(at.vx + 3, 0, 6) * (number(1) / 6)
-
-
-def hard_swish_slope(at: At) -> Expr:
-    """The gate, and ``z / 6`` where it is neither 0 nor 1."""
-    inside = call("less", absolute(at.vx), 3)
-    return hard_swish_gate(at) + bounded(at.vx) * inside / 6
-
-
-def gelu_gate(at: At) -> Expr:
-    """``Phi(z)``, the normal distribution; with `tanh`, the sigmoid of an odd cubic."""
-    z, a = bounded(at.vx), absolute(at.vx)
-    if at.attr("approximate", "none") == "tanh":
-        return logistic(gelu_cubic(z), wide=True)
-    t = reciprocal(a * 0.35 + 1)
-    tail = doubled(exp(z * z * -0.5)) * (t * polynomial(t, MILLS))
-    return choose(at.vx > 0, 1 - tail, tail)
-
-
-def gelu_cubic(z: Expr) -> Expr:
-    """``2 sqrt(2 / pi) (z + 0.044715 z^3)``."""
-    return z * (z * z * CUBIC + 1) * SLOPE
-
-
-def gelu_slope(at: At) -> Expr:
-    """``Phi(z) + z phi(z)``; with `tanh`, ``s + z s (1 - s) u'(z)``, u the cubic."""
-    z = bounded(at.vx)
-    if at.attr("approximate", "none") == "tanh":
-        s = sigmoid(gelu_cubic(z))
-        return s + z * (s * (1 - s)) * ((z * z * (CUBIC * 3) + 1) * SLOPE)
-    gate = erf(at.vx * sqrt(number(0.5))) * 0.5 + 0.5
-    return gate + z * (exp(z * z * -0.5) / sqrt(PI * 2))
-
-
 def soft_sign_gate(at: At) -> Expr:
     """``1 / (1 + |z|)``."""
     return reciprocal(absolute(at.vx) + 1)
 
 
 # ---- slopes ---------------------------------------------------------------------------
+
+
+def bounded(z: Expr) -> Expr:
+    """``z`` cut to -15..15, where what is computed of it has long reached its limit."""
+    return clip(z, -15, 15)
 
 
 def guarded(x: Expr, divisor: Expr) -> Expr:
@@ -322,10 +247,6 @@ OPS = (
     row("Elu", "y = max(x, 0) + alpha (exp(min(x, 0)) - 1)", elu_secant, elu_slope),
     row("Selu", "y = gamma elu(x)", selu_secant, selu_slope),
     row("Celu", "y = max(x, 0) + alpha (exp(min(x, 0) / alpha) - 1)", celu_secant, celu_slope),
-    row("Gelu", "y = x Phi(x)", gelu_gate, gelu_slope),
-    row("Swish", "y = x sigmoid(alpha x)", swish_gate, swish_slope),
-    row("Mish", "y = x tanh(log(1 + exp(x)))", mish_gate, mish_slope),
-    row("HardSwish", "y = x min(max(x + 3, 0), 6) / 6", hard_swish_gate, hard_swish_slope),
     row("Softplus", "y = log(1 + exp(x))", softplus_secant, lambda at: sigmoid(at.vx)),
     row(
         "Softsign", "y = x / (1 + |x|)", soft_sign_gate,

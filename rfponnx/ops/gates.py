@@ -6,8 +6,8 @@ import numpy as np
 
 from rfponnx.graph.graph import Graph, Node
 
-#: How much an operator's result is a gate: attention first, then what lies between 0 and 1.
-RANKS = {"Softmax": 3, "Hardmax": 3, "Sigmoid": 2, "HardSigmoid": 2, "Tanh": 1}
+#: How much an operator's result is a gate: a denominator, attention, what is between 0 and 1.
+RANKS = {"Reciprocal": 4, "Softmax": 3, "Hardmax": 3, "Sigmoid": 2, "HardSigmoid": 2, "Tanh": 1}
 
 #: Nodes that a gate may pass on its way; their first input is followed.
 PASSED = frozenset(
@@ -30,6 +30,8 @@ def gate(graph: Graph, name: str) -> tuple[int, str]:
             return RANKS[written], written
         if node.op in RANKS:
             return RANKS[node.op], node.op
+        if node.op == "Where":  # a softmax with its NaN taken out: one side is a gate
+            return max(gate(graph, side) for side in node.inputs[1:])
         following = followed(graph, node)
         if following is None:
             return 0, ""
@@ -61,14 +63,18 @@ def factor(graph: Graph, node: Node) -> float:
 
 def written_gate(graph: Graph, node: Node, scale: float) -> str:
     """Return the gate that a node ends, if one was written out: a softmax, a (hard) sigmoid."""
-    if node.op == "Div":
+    if node.op == "Div" and not graph.is_constant(node.inputs[1]):
         above, below = node.inputs
         divisor = graph.producer(below)
         if divisor is not None and divisor.op == "ReduceSum" and divisor.inputs[0] == above:
             return "Softmax"
-        return "Sigmoid" if scalar(graph, above) == 1 and _one_and_exp(graph, below) else ""
+        inverse = "Sigmoid" if _one_and_exp(graph, below) else "Reciprocal"
+        return inverse if graph.is_constant(above) else ""
     if node.op == "Reciprocal":
         return "Sigmoid" if _one_and_exp(graph, node.inputs[0]) else ""
+    if node.op == "Pow":
+        exponent = scalar(graph, node.inputs[1])
+        return "Reciprocal" if exponent is not None and exponent < 0 else ""
     top = height(graph, node)
     if not top:
         return ""

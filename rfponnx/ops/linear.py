@@ -11,7 +11,7 @@ from rfponnx.maps.contract import Einsum, Gemm, MatMul
 from rfponnx.maps.expr import number, tensor
 from rfponnx.maps.gain import Gain, spread
 from rfponnx.ops.op import At, Linearisation, Op, Term, ops
-from rfponnx.ops.product import bilinear
+from rfponnx.ops.product import multilinear
 
 
 def gemm(at: At) -> Linearisation:
@@ -95,13 +95,12 @@ def equation(at: At) -> tuple[tuple[str, ...], str]:
 def factored(
     at: At, by: Callable[[int], Map], count: int = 2, *, kept: int | None
 ) -> Linearisation:
-    """Linearise a product of the first `count` inputs: of two that carry, `bilinear` decides."""
+    """Linearise a product of the first `count` inputs: of signals, `multilinear` decides."""
     places = [i for i in range(count) if at.carries(at.input(i))]
-    if len(places) > 2:
-        raise at.refuse("more than two of its factors carry relevance")
-    if len(places) == 2:
-        return bilinear(at, by, (places[0], places[1]), kept)
-    return at.linear(by(places[0]), at.input(places[0]), affine=True)
+    if len(places) > 1:
+        return multilinear(at, by, places, kept)
+    place = places[0] if places else 0
+    return at.linear(by(place), at.input(place), affine=True)
 
 
 def reduction_axes(at: At) -> tuple[int, ...]:

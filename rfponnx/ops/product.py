@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rfponnx.maps.base import Map, then
 from rfponnx.maps.expr import finite, number, quotient, reciprocal, tensor
@@ -13,52 +13,60 @@ from rfponnx.ops.op import At, Linearisation, Op, Term, stopped
 from rfponnx.ops.written import written_out
 
 
-def bilinear(
-    at: At, by: Callable[[int], Map], places: tuple[int, int] = (0, 1), kept: int | None = 0
+def multilinear(
+    at: At, by: Callable[[int], Map], places: Sequence[int] = (0, 1), kept: int | None = 0
 ) -> Linearisation:
-    """Linearise a y that is linear in each of two inputs which both carry relevance.
+    """Linearise a y that is linear in each of some inputs which all carry relevance.
 
     Parameters
     ----------
     by
-        The map of an input (by its place) with the other one held constant.
+        The map of an input (by its place) with the other ones held constant.
     kept
         How many last axes of the inputs never broadcast (2 for a matrix product); ``None`` for
         a node whose inputs do not broadcast.
     """
     terms = {p: Term(at.input(p), by(p)) for p in places}
     if at.numbers.release == "none":
-        return Linearisation(tuple(terms.values()), -at.vy, note="nothing is released")
-    place, why = released(at, places, kept)
-    if place is not None:
-        terms.pop(place)
-        return Linearisation(tuple(terms.values()), note=f"released `{at.input(place)}`, {why}")
-    halves = tuple(Term(t.x, halved(t.map, at.y)) for t in terms.values())
-    names = " and ".join(f"`{at.input(p)}`" for p in places)
-    return Linearisation(halves, frozen=True, note=f"split between {names}")
+        twice = at.vy if len(terms) == 2 else at.vy * (len(terms) - 1)
+        return Linearisation(tuple(terms.values()), -twice, note="nothing is released")
+    held = released(at, places, kept)
+    parts = [t for p, t in terms.items() if p not in held]
+    notes = [f"released `{at.input(p)}`, {why}" for p, why in held.items()]
+    if len(parts) > 1:
+        notes.append(f"split between {' and '.join(f'`{t.x}`' for t in parts)}")
+        parts = [Term(t.x, share(t.map, len(parts), at.y)) for t in parts]
+    return Linearisation(tuple(parts), frozen=len(parts) > 1, note="; ".join(notes))
 
 
-def halved(a: Map, y: str) -> Map:
-    """Return half of a map onto y."""
-    if isinstance(a, Gain):
-        return Gain(a.gain * 0.5, a.x, a.y)
-    return then(a, Gain(number(0.5), y, y))
+def share(a: Map, count: int, y: str) -> Map:
+    """Return one of so many equal parts of a map onto y."""
+    part = number(1) / count
+    return Gain(a.gain * part, a.x, a.y) if isinstance(a, Gain) else then(a, Gain(part, y, y))
 
 
-def released(at: At, places: tuple[int, int], kept: int | None) -> tuple[int | None, str]:
-    """Return the place of the factor that is a constant, and why; ``None`` to split."""
-    if at.numbers.release in ("left", "right"):
-        return places[at.numbers.release == "right"], "as asked"
-    if at.numbers.release == "split":
-        return None, ""
-    found = [gate(at.graph, at.input(p)) for p in places]
-    if found[0][0] != found[1][0]:
-        best = found[1][0] > found[0][0]
-        return places[best], f"a {found[best][1]}"
-    wide = [bool(_broadcast(at, at.input(p), kept)) for p in places]
-    if wide[0] != wide[1]:
-        return places[wide[1]], "which is broadcast"
-    return None, ""
+def released(at: At, places: Sequence[int], kept: int | None) -> dict[int, str]:
+    """Return the places of the factors that are constants, and why; the others share y.
+
+    The strongest gates go first, then what is broadcast, as long as one factor is left.
+    """
+    wish, rest, held = at.numbers.release, list(places), {}
+    if wish == "split":
+        return {}
+    if wish in ("left", "right"):
+        held[rest.pop(0 if wish == "left" else -1)] = "as asked"
+    while len(rest) > 1:
+        gates = {p: gate(at.graph, at.input(p)) for p in rest}
+        most = max(rank for rank, _ in gates.values())
+        found = {p: f"a {name}" for p, (rank, name) in gates.items() if rank == most}
+        if len(found) == len(rest):
+            wide = [p for p in rest if _broadcast(at, at.input(p), kept)]
+            found = dict.fromkeys(wide, "which is broadcast")
+        if len(found) in (0, len(rest)):
+            break
+        held |= found
+        rest = [p for p in rest if p not in found]
+    return held
 
 
 def _broadcast(at: At, name: str, kept: int | None) -> tuple[int, ...]:
@@ -73,7 +81,7 @@ def mul(at: At) -> Linearisation:
     """``y = a b``: a function of one tensor, or one factor is released."""
     a, b = at.node.inputs
     if at.carries(a) and at.carries(b):
-        return written_out(at) or bilinear(at, lambda p: _times(at, p))
+        return written_out(at) or multilinear(at, lambda p: _times(at, p))
     x, gain = (a, b) if at.carries(a) else (b, a)
     return at.gated(tensor(gain), x, offset=None)
 
@@ -100,7 +108,7 @@ def div(at: At) -> Linearisation:
         return _inverse(at)
     if at.numbers.release == "split":
         both = ((a, above.map), (b, Gain(ratio(at, b), b, at.y)))
-        halves = tuple(Term(x, halved(form, at.y)) for x, form in both)
+        halves = tuple(Term(x, share(form, 2, at.y)) for x, form in both)
         return Linearisation(halves, "rest", frozen=True, note=f"split between `{a}` and `{b}`")
     return Linearisation((above,), note=f"released `{b}`, the denominator")
 

@@ -69,6 +69,12 @@ PRODUCTS = (
     Case("Gemm", "of two signals, nothing released", [X((2, 3)), X((3, 4)), W((4,))],
          options=released("none")),
     Case("Einsum", "of two signals", [X((2, 3)), X((2, 4))], {"equation": "bi,bj->bij"}),
+    Case("Einsum", "of three signals", [X((2, 3)), X((2, 4)), X((2,))],
+         {"equation": "bi,bj,b->bij"}),
+    Case("Einsum", "of three, nothing released", [X((2, 3)), X((2, 4)), X((2,))],
+         {"equation": "bi,bj,b->bij"}, options=released("none")),
+    Case("Einsum", "of three, right released", [X((2, 3)), X((2, 4)), X((2,))],
+         {"equation": "bi,bj,b->bij"}, options=released("right")),
     Case("Conv", "with weights that are a signal", [X((1, 2, 4, 4)), X((3, 2, 3, 3))], free=()),
     Case("Conv", "with only weights that are a signal", [N((1, 2, 4, 4)), X((3, 2, 3, 3))],
          refuses="only be released"),
@@ -87,6 +93,15 @@ GATES = (
     Case("Mul", "with a hard sigmoid written out", [*PAIR, number(3), number(0), number(6)],
          nodes=nodes_of(("Add", "x1 w2", "a"), ("Clip", "a w3 w4", "c"), ("Div", "c w4", "h"),
                         ("Mul", "h x0", "y0"))),
+    Case("Mul", "with a written softmax", [X((2, 3)), X((2, 3)), W(np.array([1]))], nodes=nodes_of(
+        ("Exp", "x1", "e"), ("ReduceSum", "e w2", "s", {"keepdims": 1}), ("Div", "e s", "p"),
+        ("Mul", "x0 p", "y0"))),
+    Case("Mul", "with a written sigmoid", [X((2, 3)), X((2, 3)), number(1)], nodes=nodes_of(
+        ("Exp", "x1", "e"), ("Add", "e w2", "s"), ("Div", "w2 s", "p"), ("Mul", "x0 p", "y0"))),
+    Case("Mul", "with the inverse of a signal", [AWAY, AWAY], nodes=nodes_of(
+        ("Sqrt", "x0", "s"), ("Reciprocal", "s", "r"), ("Mul", "r x1", "y0"))),
+    Case("Mul", "with a negative power of a signal", [AWAY, AWAY, number(-0.5)], nodes=nodes_of(
+        ("Pow", "x0 w2", "r"), ("Mul", "r x1", "y0"))),
     Case("MatMul", "with attention", [X((2, 3, 3)), X((2, 3, 4))], nodes=nodes_of(
         ("Softmax", "x0", "p", {"axis": -1}), ("MatMul", "p x1", "y0"))),
 )  # fmt: skip
