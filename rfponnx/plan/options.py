@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
+from math import inf, isfinite
 from typing import Any, get_args
 
 from rfponnx.errors import OptionError, nearest
@@ -49,14 +50,24 @@ class Options:
             _one_of("--release", release, get_args(Release))
         for key, value in self.numbers.items():
             _one_of("--set", key, NUMBERS)
-            if key == "eps" and not value > 0:
+            if key == "eps" and not 0 < value < inf:
                 raise OptionError(f"eps is {value}", "--set", "give a number above 0")
+            if not isfinite(value):
+                raise OptionError(f"{key} is {value}", "--set", "give a finite number")
 
     def of_node(self, label: str) -> Numbers:
         """Return the settings in force for one node."""
         kind = _last(self.linearisation, label, "weighted")
         release = _last(self.release, label, "auto")
         return Numbers(kind, release, **self.numbers)  # type: ignore[arg-type]
+
+    def check_patterns(self, labels: Sequence[str]) -> None:
+        """Refuse a pattern that fits none of the nodes: a slip would change nothing, silently."""
+        for option in ("linearisation", "release"):
+            for pattern, _ in getattr(self, option):
+                if pattern != "*" and not any(_fits(label, pattern) for label in labels):
+                    what = f"no node is called `{pattern}`"
+                    raise OptionError(what, f"--{option}", nearest(pattern, labels))
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as JSON data."""
@@ -91,8 +102,12 @@ def patterns(option: str, given: tuple[str, ...], plain: bool) -> tuple[tuple[st
 
 
 def _last(rules: tuple[tuple[str, str], ...], label: str, default: str) -> str:
-    hits = [value for pattern, value in rules if fnmatchcase(label, pattern)]
+    hits = [value for pattern, value in rules if _fits(label, pattern)]
     return hits[-1] if hits else default
+
+
+def _fits(label: str, pattern: str) -> bool:
+    return label == pattern or fnmatchcase(label, pattern)  # a name may hold brackets
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -97,6 +97,7 @@ def make_plan(
     Unsupported
         A node on the way has no linearisation: its name and operator are given.
     """
+    options.check_patterns([node.label for node in graph.nodes])
     checked = check(sources, graph)
     if masks is not None:
         try:
