@@ -179,7 +179,7 @@ def _fixed(graph: Graph, node: Node) -> Iterator[tuple[int | str | None, int | s
     x, w = graph.shape(node.inputs[0]), graph.shape(node.inputs[1])
     if not x or not w or not graph.is_constant(node.inputs[1]):
         return
-    if node.op == "Conv" and len(x) > 1 and isinstance(w[1], int):
+    if node.op == "Conv" and len(x) > 1 and len(w) > 1 and isinstance(w[1], int):
         yield x[1], w[1] * int(node.attr("group", 1))
     elif node.op == "ConvTranspose" and len(x) > 1:
         yield x[1], w[0]
