@@ -26,13 +26,8 @@ from rfponnx.ops import (
 from rfponnx.ops.op import Op
 
 FAMILIES = (
-<<<<<<< rfponnx/ops/registry.py
-    *(linear, conv, pool, resize, normalise, norms, rearrange, indexing),
-    *(activation, selfgate, select, piecewise, power, product, softmax),
-=======
     *(linear, conv, pool, resize, fourier, normalise, norms, ml, rearrange, indexing),
-    *(activation, select, piecewise, power, product, softmax),
->>>>>>> /tmp/lin/theirs
+    *(activation, selfgate, select, piecewise, power, product, softmax),
 )
 
 
