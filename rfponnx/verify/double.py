@@ -68,7 +68,7 @@ class _Double:
     def checks(self, began: float) -> Iterator[Check]:
         coefficients, moving = self._direction()
         names = [n for r in self.rows for n in (r.value, r.relevance)]
-        moved = [at[r.of.tensor] for r in self.rows for at in (self.twice.ahead, self.twice.behind)]
+        moved = [name for r in self.rows for name in self.twice.moved(r.of.tensor)]
         values = self.model.run(self._fed(moving, jacobian.STEPS[0]), [*names, *moved])
         yield self._completeness(values)
         found = [self._slope(values, coefficients, jacobian.STEPS[0])]

@@ -67,6 +67,10 @@ class Doubled:
     behind: Mapping[str, str]
     affine: int
 
+    def moved(self, tensor: str) -> tuple[str, str]:
+        """Return a tensor ahead and behind; itself where no stream reaches it."""
+        return self.ahead.get(tensor, tensor), self.behind.get(tensor, tensor)
+
 
 class Moved:
     """The tensors on the way from the sources, computed at ``x + h v``."""
@@ -241,7 +245,7 @@ def slope(
     error, kinks, entries, sharpest = 0.0, 0, 0, 0.0
     for row in rows:
         streams, y = values[row.relevance][:-1], values[row.value]
-        up, down = (values[at[row.of.tensor]] for at in (twice.ahead, twice.behind))
+        up, down = (values[name] for name in twice.moved(row.of.tensor))
         expected = np.tensordot(coefficients, streams, 1)
         sizes = np.abs(streams) * np.abs(coefficients).reshape(-1, *[1] * y.ndim)
         scale = max(sizes.sum(0).max(initial=0.0), 1e-3 * np.abs(y).max(initial=0.0)) or 1.0

@@ -187,6 +187,14 @@ def test_a_source_inside_the_net() -> None:
         assert report.passed, told(report)
 
 
+def test_outputs_that_sources_reach_by_steps_only() -> None:
+    """All of them is bias, and does not move with the input."""
+    text = "net (float[N, 4] x) => (float[N, 4] y, float[N, 4] z) { y = Sign(x)\n z = Relu(x) }"
+    original = nets.net((text, {}))
+    report = verify(original, rfponnx.convert(original))
+    assert report.passed, told(report)
+
+
 def test_a_raised_opset_and_an_old_ir() -> None:
     original = nets.net(nets.FUSION, opset=9, ir=3)
     for tensor in original.graph.initializer:  # IR 3: a weight is an input too
