@@ -9,6 +9,8 @@ from rfponnx.emit.start import rest_of, start_of
 from rfponnx.errors import guarded
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Value, add, push, whole
+from rfponnx.maps.expr import finite
+from rfponnx.maps.expr import tensor as expression
 from rfponnx.maps.rearrange import Embed, concatenated
 from rfponnx.ops.op import Linearisation
 from rfponnx.plan.plan import Group, Plan, Step, uncovered
@@ -88,18 +90,24 @@ class Forward:
         for term in made.terms:
             constant = self.plan.graph.is_constant(term.x)
             if term.x not in self.plan.carried and not (split and made.affine and constant):
-                before[term.x] = Value(term.x)
+                before[term.x] = self._finite(term.x, term.x)
         summands = [offset] if offset is not None else []
         if any(t.x in before for t in made.terms):
             summands.insert(0, self._pushed(made, before))
         if summands:
-            self.bias[step.y] = whole(self.b, add(self.b, summands))
+            self.bias[step.y] = self._finite(step.y, whole(self.b, add(self.b, summands)).name)
+
+    def _finite(self, tensor: str, bias: str) -> Value:
+        """Return a bias of a tensor, the largest number in place of infinity."""
+        if tensor not in self.plan.infinite:
+            return Value(bias)
+        return Value(finite(expression(bias)).emit(self.b, self.b.dtype(tensor)))
 
     def _offset(self, step: Step) -> Value | None:
         """Return o, in the shape of y; for `split`, constant operands count as offset too."""
         b, made, split = self.b, step.linearisation, self.plan.options.bias.startswith("split")
         if made.offset == "rest":
-            values = {t.x: Value(t.x) for t in made.terms}
+            values = {t.x: self._finite(t.x, t.x) for t in made.terms}
             if not made.terms:
                 return Value(step.y)
             return Value(b.op("Sub", step.y, self._pushed(made, values).name))

@@ -22,6 +22,14 @@ from rfponnx.graph.graph import Graph
 INT64 = TensorProto.INT64
 BOOL = TensorProto.BOOL
 
+#: What ONNX Runtime computes in half precision on the CPU; all else it computes in single.
+IN_HALF = frozenset(
+    {"Shape", "Identity", "Cast", "CastLike", "Clip", "Max", "Min", "Sign", "Mod", "IsNaN"}
+    | {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Expand", "CenterCropPad"}
+    | {"Slice", "Split", "Concat", "Gather", "GatherElements", "GatherND", "Compress"}
+    | {"ScatterElements", "ScatterND", "LayerNormalization"}
+)
+
 
 class Builder:
     """Collect the nodes and constants of an overlay.
@@ -58,6 +66,7 @@ class Builder:
     def ops(self, kind: str, *inputs: str, outputs: int = 1, **attrs: Any) -> tuple[str, ...]:
         """Return the output tensors of one node (``ai.onnx`` operator `kind`)."""
         given = {k: v for k, v in attrs.items() if v is not None}
+        inputs = tuple(self._apart(kind, name) for name in inputs)
         key = (kind, inputs, outputs, tuple(sorted((k, _frozen(v)) for k, v in given.items())))
         if key not in self._known:
             stem = "/".join(part for part in (self.prefix, self._place, kind) if part)
@@ -69,6 +78,16 @@ class Builder:
     def op(self, kind: str, *inputs: str, **attrs: Any) -> str:
         """Return the only output tensor of one node."""
         return self.ops(kind, *inputs, **attrs)[0]
+
+    def _apart(self, kind: str, tensor: str) -> str:
+        """Return a tensor, or its copy where a reader of this kind would change the prediction.
+
+        Between nodes that are computed in single precision, ONNX Runtime computes one in single
+        precision, too, unless somebody reads its half-precision value.
+        """
+        if kind not in IN_HALF or self.graph.dtype(tensor) != TensorProto.FLOAT16:
+            return tensor
+        return self.op("Sum", tensor) if self.graph.producer(tensor) is not None else tensor
 
     def constant(self, array: np.ndarray[Any, Any]) -> str:
         """Return the name of a constant with this value, stored once."""
@@ -155,6 +174,7 @@ class Builder:
     def named(self, name: str, kind: str, *inputs: str, **attrs: Any) -> str:
         """Write a node whose output has exactly this name: an output of the graph."""
         label = self.name(f"{self.prefix}/{name}")
+        inputs = tuple(self._apart(kind, i) for i in inputs)
         self.nodes.append(helper.make_node(kind, inputs, [name], name=label, **attrs))
         return name
 
