@@ -49,25 +49,25 @@ class Out:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line of data."""
-        self._data.print(text, style=style or None, soft_wrap=True)
+        self._data.print(shown(text), style=style or None, soft_wrap=True)
 
     def bullet(self, text: str) -> None:
         """Print an indented paragraph of data, folded at the width of the page."""
         from rich.padding import Padding
         from rich.text import Text
 
-        self._show(Padding(Text(text, overflow="fold"), (0, 0, 0, 2)))
+        self._show(Padding(Text(shown(text), overflow="fold"), (0, 0, 0, 2)))
 
     def note(self, text: str) -> None:
         """Say something that is not data."""
         if not (self.mode.quiet or self.mode.json):
             sys.stdout.flush()  # what was printed before stays before
-            self._talk.print(text, style="dim", soft_wrap=True)
+            self._talk.print(shown(text), style="dim", soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say something that should not be missed."""
         if not self.mode.json:
-            self._talk.print(f"warning: {text}", style="yellow", soft_wrap=True)
+            self._talk.print(f"warning: {shown(text)}", style="yellow", soft_wrap=True)
 
     def table(
         self,
@@ -101,7 +101,7 @@ class Out:
         table.expand = any(c.share for c in columns) and self._data.width <= 120
         for index, row in enumerate(rows):
             style = styles[index] if index < len(styles) else ""
-            table.add_row(*(Text(cell) for cell in row), style=style or None)
+            table.add_row(*(Text(shown(cell)) for cell in row), style=style or None)
             if index in breaks:
                 table.add_row()
         self._show(table)
@@ -115,7 +115,7 @@ class Out:
         table.add_column(no_wrap=True, style="bold")
         table.add_column(overflow="fold")
         for name, text in rows:
-            table.add_row(Text(f"  {name}"), Text(text))
+            table.add_row(Text(f"  {name}"), Text(shown(text)))
         self._show(table)
 
     def _show(self, table: Any) -> None:
@@ -151,6 +151,11 @@ class Out:
     @property
     def _unicode(self) -> bool:
         return "utf" in (self._data.encoding or "").lower()
+
+
+def shown(text: str) -> str:
+    """Return text that a terminal shows as it is: names in a file may hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def number(value: float, digits: int = 4) -> str:

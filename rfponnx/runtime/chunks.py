@@ -20,14 +20,17 @@ class Sizes:
     ----------
     samples, sources
         How many; 1 source where they are not given at run time.
+    clear
+        Whether all inputs that leave axis 0 free have as many samples.
     sample_axes
-        By input: the axis that counts the samples.  Empty: the samples cannot be told apart.
+        By input: the axis that counts the samples.  Empty: there is nothing to cut.
     masks
         The input [S, ...] that holds a mask for each source; empty if there is none.
     """
 
     samples: int
     sources: int
+    clear: bool
     sample_axes: Mapping[str, int]
     masks: str
 
@@ -38,13 +41,14 @@ def sizes(feeds: Mapping[str, Array], ports: Sequence[Port], d: Description | No
     own = [p for p in ports if d is None or not d.inputs or p.name in d.inputs]
     free = [p.name for p in own if p.shape and not isinstance(p.shape[0], int)]
     counts = {feeds[name].shape[0] for name in free}
-    samples = counts.pop() if len(counts) == 1 else 1
+    samples = next(iter(counts)) if len(counts) == 1 else 1
     axes = dict.fromkeys(free, 0) if samples > 1 else {}
     for p in ports if axes else ():
         axis = int(p.name == masks)
         if p not in own and feeds[p.name].shape[axis : axis + 1] == (samples,):
             axes[p.name] = axis
-    return Sizes(samples, len(feeds[masks]) if masks else 1, axes, masks)
+    sources = len(feeds[masks]) if masks else 1
+    return Sizes(samples, sources, len(counts) <= 1, axes, masks)
 
 
 def cut(

@@ -191,6 +191,7 @@ def _onnxruntime() -> Any:
     except ImportError as error:
         hint = "pip install 'rfponnx[cpu]' or 'rfponnx[gpu]'"
         raise OptionError(f"ONNX Runtime cannot be imported: {error}", hint=hint) from error
+    onnxruntime.set_default_logger_severity(4)  # what it logs, it raises as well
     return onnxruntime
 
 
@@ -223,7 +224,7 @@ def _short(provider: str) -> str:
 
 def _options(setting: Setting, ort: Any) -> Any:
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # failures are raised; the runtime's own log says them twice
+    options.log_severity_level = 4
     if setting.threads is not None:
         if setting.threads < 1:
             raise OptionError(f"{setting.threads} threads", "--threads", "give 1 or more")

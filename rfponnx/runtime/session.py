@@ -207,6 +207,9 @@ class Session:
         for option, count in (("--batch", batch), ("--sources", sources)):
             if count is not None and count < 1:
                 raise OptionError(f"{count} at a time", option, "give 1 or more")
+        if batch is not None and not size.clear:
+            what = "the inputs differ in axis 0, so samples cannot be told apart"
+            raise OptionError(what, f"--batch {batch}", "leave it out")
         if sources is not None and not size.masks:
             what = "the sources are not given at run time"
             raise OptionError(what, "--sources", "convert with --source-masks")

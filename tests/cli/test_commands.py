@@ -191,6 +191,21 @@ def test_sense_without_colour(
     assert "\x1b" not in done.out + done.err
 
 
+def test_names_do_not_drive_the_terminal(here: Path, call: Call) -> None:
+    model = nets.model(nets.DENSE)
+    for node in model.graph.node:
+        node.name = f"\x1b[31m{node.op_type}\n\t"
+    onnx.save(model, "evil.onnx")
+    for words in (
+        ["inspect", "evil.onnx"],
+        ["convert", "evil.onnx", "--linearisation", "x=taylor"],
+    ):
+        done = call(*words)
+        assert "\x1b" not in done.out + done.err
+    assert "\\x1b[31m" in call("inspect", "evil.onnx").out
+    assert call("inspect", "evil.onnx", "--json").json["lines"][0]["node"] == "\x1b[31mMatMul\n\t"
+
+
 def test_not_a_number_is_null(converted: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save("large.npy", np.full((1, 2), 3e38, np.float32))
     done = call("run", "dense.rfp.onnx", "--input", "x=large.npy", "--json")

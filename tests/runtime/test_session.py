@@ -173,6 +173,20 @@ def test_split_bias_keeps_the_sources_together(rng: Rng) -> None:
         session.run(feeds, sources=1)
 
 
+def test_samples_that_cannot_be_told_apart(rng: Rng) -> None:
+    text = """
+    two (float[N, 2] x, float[M, 2] y) => (float[N, M] z) {
+      t = Transpose<perm = [1, 0]>(y)
+      z = MatMul(x, t)
+    }
+    """
+    session = Session(nets.model(text))
+    feeds = {"x": normal(rng, 4, 2), "y": normal(rng, 3, 2)}
+    assert session.run(feeds)["z"].shape == (4, 3)
+    with pytest.raises(OptionError, match="--batch 2: the inputs differ in axis 0"):
+        session.run(feeds, batch=2)
+
+
 def test_what_does_not_go_by_samples_is_refused(rng: Rng) -> None:
     session = Session(nets.model(nets.MIXED))
     assert session.run({"x": normal(rng, 4, 2)})["y"].shape == (2,)
