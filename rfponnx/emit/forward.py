@@ -59,11 +59,12 @@ class Forward:
 
     def _step(self, step: Step) -> None:
         made = step.linearisation
-        parts = {
-            group: self._pushed(made, {t: s[group] for t, s in self.streams.items() if group in s})
-            for group in step.groups
-            if any(group in self.streams.get(t.x, {}) for t in made.terms)
-        }
+        parts = {}
+        for group in step.groups:
+            arriving = {t.x: self.streams.get(t.x, {}).get(group) for t in made.terms}
+            present = {x: value for x, value in arriving.items() if value is not None}
+            if present:
+                parts[group] = self._pushed(made, present)
         if self.plan.carries_bias:
             offset = self._offset(step)
             if offset is not None and made.affine and self.plan.options.bias.startswith("split"):
@@ -86,13 +87,13 @@ class Forward:
     def _push_bias(self, step: Step, offset: Value | None) -> None:
         """Carry on what nobody owns: bias from before, operands no source reaches, the offset."""
         made, split = step.linearisation, self.plan.options.bias.startswith("split")
-        before = dict(self.bias)
+        before = {t.x: self.bias[t.x] for t in made.terms if t.x in self.bias}
         for term in made.terms:
             constant = self.plan.graph.is_constant(term.x)
             if term.x not in self.plan.carried and not (split and made.affine and constant):
                 before[term.x] = self._finite(term.x, term.x)
         summands = [offset] if offset is not None else []
-        if any(t.x in before for t in made.terms):
+        if before:
             summands.insert(0, self._pushed(made, before))
         if summands:
             self.bias[step.y] = self._finite(step.y, whole(self.b, add(self.b, summands)).name)
