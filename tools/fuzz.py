@@ -57,7 +57,8 @@ FINDINGS = frozenset(
 CONVERTED = "converted"
 #: Limits that are stated: what other libraries cannot read, raise or declare.
 LIMITS = re.compile(
-    r"not UTF-8|cannot be (raised to|inlined)|is also produced by|is there twice|form a cycle"
+    "not UTF-8|cannot be (raised to|inlined)|is also produced by|is there twice|form a cycle"
+    "|a Constant has one stored value"
 )
 #: What a library can add to ONNX Runtime, or another provider has.
 ELSEWHERE = re.compile(r"not a registered function/op|NOT_IMPLEMENTED")

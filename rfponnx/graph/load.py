@@ -140,6 +140,8 @@ def _check_scope(graph: GraphProto, outer: frozenset[str]) -> None:
                 other = produced.get(name, "an input or initializer")
                 raise ModelError(f"tensor `{name}` is also produced by {other}", label(node, i))
             produced[name] = label(node, i)
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            _check_constant(node, label(node, i))
     known = outer | start | produced.keys()
     for i, node in enumerate(graph.node):
         for name in node.input:
@@ -150,6 +152,13 @@ def _check_scope(graph: GraphProto, outer: frozenset[str]) -> None:
     for value in graph.output:
         if value.name not in known:
             raise ModelError(f"nothing produces the output `{value.name}`")
+
+
+def _check_constant(node: NodeProto, where: str) -> None:
+    """Refuse a Constant that stores nothing, or reads; ONNX Runtime takes what it finds."""
+    held = [a.name for a in node.attribute if a.name.startswith(("value", "sparse_value"))]
+    if len(held) != 1 or node.input:
+        raise ModelError("a Constant has one stored value and no inputs", where)
 
 
 def _cycle(nodes: Sequence[NodeProto], runnable: Iterable[int]) -> str:

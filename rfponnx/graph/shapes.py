@@ -48,6 +48,8 @@ _SCORES = {
     ("LinearRegressor", 0): ("targets",),
     ("LinearClassifier", 1): ("classlabels_ints", "classlabels_strings"),
 }
+#: Inference propagates the data of vectors entry by entry: hours for a long one (a sound).
+LONG = 1 << 16
 _COMPARE = frozenset(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"))
 
 
@@ -326,9 +328,19 @@ def _ranks(proto: ModelProto) -> dict[str, int]:
 
 def _inferred(light: ModelProto) -> ModelProto:
     """Return the model with all that ONNX's own inference finds."""
-    for data_prop in (True, False):
+    found = light
+    for data_prop in (False, True):
+        if data_prop and _longest_vector(found) > LONG:
+            break
         try:
-            return shape_inference.infer_shapes(light, data_prop=data_prop)
+            found = shape_inference.infer_shapes(light, data_prop=data_prop)
         except Exception:  # the C++ side raises whatever it likes; the walk goes on without
             continue
-    return light
+    return found
+
+
+def _longest_vector(model: ModelProto) -> int:
+    """Return the size of the longest tensor of one axis."""
+    values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    shapes = (value.type.tensor_type.shape.dim for value in values)
+    return max((dims[0].dim_value for dims in shapes if len(dims) == 1), default=0)
