@@ -155,7 +155,7 @@ def foreign(reads: str, used: bool) -> onnx.ModelProto:
 
 
 def test_a_node_of_another_domain_is_refused_on_the_way_only() -> None:
-    with pytest.raises(Unsupported, match="node `magic`: com.example:Magic has no linearisation"):
+    with pytest.raises(Unsupported, match=r"node `magic`: com.example:Magic has no linearisation"):
         plan_of(foreign("h", used=True), "x=x")
     assert [s.y for s in plan_of(foreign("h", used=False), "x=x").steps] == ["h", "y"]
     beside = plan_of(foreign("z", used=True), "x=x")
@@ -166,7 +166,7 @@ def test_a_node_of_another_domain_is_refused_on_the_way_only() -> None:
 def test_an_op_of_another_domain_with_a_known_name_is_not_taken_for_the_standard_one() -> None:
     model = foreign("h", used=True)
     model.graph.node[1].op_type = "Relu"
-    with pytest.raises(Unsupported, match="com.example:Relu has no linearisation"):
+    with pytest.raises(Unsupported, match=r"com.example:Relu has no linearisation"):
         plan_of(model, "x=x")
 
 
