@@ -176,11 +176,18 @@ def _mask_inputs(plan: Plan) -> Iterator[ValueInfoProto]:
 def _report(plan: Plan, results: Sequence[Result], model: onnx.ModelProto) -> dict[str, Any]:
     primal = plan.graph.proto
     notes = {s.node.label: s.linearisation.note for s in plan.steps if s.linearisation.note}
+    # Asking a message for its size serialises it: ask the file, and what is new.
+    path = plan.graph.prepared.loaded.path
+    before = path.stat().st_size if path is not None else primal.ByteSize()
+    added = (
+        *model.graph.node[len(primal.graph.node) :],
+        *model.graph.initializer[len(primal.graph.initializer) :],
+    )
     return {
         "changes": list(plan.graph.prepared.changes),
         "notes": list(plan.notes),
         "nodes": {"before": len(primal.graph.node), "after": len(model.graph.node)},
-        "bytes": {"before": primal.ByteSize(), "after": model.ByteSize()},
+        "bytes": {"before": before, "after": before + sum(m.ByteSize() for m in added)},
         "outputs": {r.name: [str(d) for d in r.shape] for r in results},
         "looked_through": {e.output: list(e.through) for e in plan.explained if e.through},
         "unreached": list(plan.unreached),
