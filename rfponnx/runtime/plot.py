@@ -145,7 +145,7 @@ def maps(view: View, rows: Sequence[str], feeds: Mapping[str, Array]) -> Any:
     h, w = streams.shape[2:]
     ratio = float(np.clip(h / w, 0.15, 3.0))
     aspect = "equal" if ratio == h / w else "auto"
-    figure = _figure(1.9 * across + 0.6, (1.72 * ratio + 0.1) * count + 0.6)
+    figure = _figure(1.9 * across + 0.6, max((max(1.72 * ratio, 0.7) + 0.1) * count + 0.6, 2.6))
     grid = figure.subplots(count, across, squeeze=False)
     limit = float(np.quantile(np.abs(streams[:, :count]), 0.995)) or 1.0
     image: Any = None
@@ -162,7 +162,7 @@ def maps(view: View, rows: Sequence[str], feeds: Mapping[str, Array]) -> Any:
             image = axes.imshow(streams[r, n], aspect=aspect, **style)
             _bare(axes, name[: 2 * LONG] if n == 0 else "")
         grid[n, 0].set_ylabel(f"sample {n}", fontsize=9)
-    colorbar = figure.colorbar(image, ax=grid, shrink=0.8, pad=0.01, extend="both")
+    colorbar = figure.colorbar(image, ax=grid, shrink=0.9, pad=0.01, extend="both")
     colorbar.set_label("contribution to the predicted class", fontsize=8)
     colorbar.ax.tick_params(labelsize=7)
     present = np.unique(winner[:count])
