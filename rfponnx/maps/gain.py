@@ -45,6 +45,13 @@ class Gain(Map):
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelGain(Gain):
+    """``y = g x`` with one gain a channel: `gain` is `slope`, a vector, along axis 1."""
+
+    slope: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class GainOfPart(Map):
     """A gain on the part of x that a window holds; the result lives in the same part of y."""
 

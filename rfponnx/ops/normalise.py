@@ -21,7 +21,7 @@ from rfponnx.maps.expr import (
     tensor,
     total,
 )
-from rfponnx.maps.gain import Gain
+from rfponnx.maps.gain import ChannelGain, Gain
 from rfponnx.maps.reduce import Average, Centre, GroupCentre
 from rfponnx.ops.op import At, Linearisation, Op, Term, stopped
 
@@ -34,7 +34,8 @@ def batch_normalization(at: At) -> Linearisation:
     rank = at.rank(at.x)
     slope = scale / sqrt(variance + float(at.attr("epsilon", 1e-5)))
     offset = per_channel(shift - average * slope, rank)
-    return at.gated(per_channel(slope, rank), offset=offset, affine=True)
+    gain = ChannelGain(per_channel(slope, rank), at.x, at.y, slope)
+    return at.linear(gain, offset=offset, affine=True)
 
 
 def centred(at: At, axes: Sequence[int], gain: Expr) -> Linearisation:

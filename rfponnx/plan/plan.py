@@ -12,6 +12,7 @@ from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.infinite import infinite
+from rfponnx.plan.merge import merged
 from rfponnx.plan.options import Options
 from rfponnx.plan.sources import Masks, by_tensor, check, check_masks, leaves_rest
 from rfponnx.plan.spec import Source
@@ -115,7 +116,10 @@ def make_plan(
         raise OptionError(f"no source reaches {names}", hint="name other sources with --source")
     needed = flow.needed([e.tensor for e in reached if e.tensor in flow.carried])
     groups = _groups(checked, masks, options.layout)
-    steps = tuple(_alive(flow.order(needed), groups))
+    order = flow.order(needed)
+    if not options.bias.startswith("split"):  # which divides the offset of every layer
+        order = merged(graph, order, {*starts, *(e.tensor for e in reached)})
+    steps = tuple(_alive(order, groups))
     unreached = tuple(e.output for e in targets if e not in reached)
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,

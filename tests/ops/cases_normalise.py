@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.harness import Case, W, X
+from tests.ops.harness import Case, W, X, nodes_of
 
 
 def batch(about: str, shape: tuple[int, ...], *, opset: int = 18, **attrs: Any) -> Case:
@@ -22,7 +22,45 @@ def layer(about: str, shape: tuple[int, ...], scale: tuple[int, ...], **attrs: A
     return Case("LayerNormalization", about, operands, attrs)
 
 
+def behind(
+    about: str, *rows: tuple[Any, ...], weights: tuple[int, ...], out: int, x: tuple[int, ...]
+) -> Case:
+    """Return a layer ``c`` of ``x0``, ``w1``, ``w2`` with a BatchNormalization behind it."""
+    c = (out,)
+    operands = [X(x), W(weights), W(c), W(c), W(c), W(c), W(c, low=0.5, high=2)]
+    nodes = nodes_of(*rows, ("BatchNormalization", "c w3 w4 w5 w6", "y0"))
+    return Case("BatchNormalization", about, operands, nodes=nodes)
+
+
 CASES = (
+    behind("behind a Conv", ("Conv", "x0 w1 w2", "c"), weights=(3, 2, 3, 2), out=3, x=(2, 2, 4, 5)),
+    behind(
+        "behind a Conv without bias", ("Conv", "x0 w1", "c"), weights=(3, 2, 3), out=3, x=(2, 2, 4)
+    ),
+    behind(
+        "behind a Conv in groups",
+        ("Conv", "x0 w1 w2", "c", {"group": 2, "strides": [2]}),
+        weights=(4, 2, 3),
+        out=4,
+        x=(2, 4, 5),
+    ),
+    behind("behind a Gemm", ("Gemm", "x0 w1 w2", "c"), weights=(3, 4), out=4, x=(2, 3)),
+    behind(
+        "behind a turned Gemm",
+        ("Gemm", "x0 w1 w2", "c", {"transB": 1, "alpha": 0.5}),
+        weights=(4, 3),
+        out=4,
+        x=(2, 3),
+    ),
+    behind(
+        "behind a Conv read twice",
+        ("Conv", "x0 w1 w2", "t"),
+        ("Relu", "t", "r"),
+        ("Add", "t r", "c"),
+        weights=(3, 2, 3),
+        out=3,
+        x=(2, 2, 4),
+    ),
     batch("two axes", (2, 3, 4, 5)),
     batch("no axes", (2, 3)),
     batch("one axis", (2, 3, 4), epsilon=0.1),
