@@ -22,7 +22,6 @@ from rfponnx.maps.base import (
 )
 from rfponnx.maps.gain import spread
 from rfponnx.maps.pad import Length, joined, padded
-from rfponnx.maps.scatter import Select as Select  # noqa: PLC0414
 
 
 @dataclass(frozen=True, slots=True)
