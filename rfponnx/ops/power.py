@@ -1,4 +1,4 @@
-"""Powers: of a signal, and with a signal as the exponent."""
+"""Powers, inverses and logarithms: what is not smooth at 0, or has a signal as the exponent."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from rfponnx.maps.expr import (
     tensor,
 )
 from rfponnx.maps.gain import Gain, spread
-from rfponnx.ops.activation import expm1_secant, ratio
+from rfponnx.ops.activation import expm1_secant, guarded, ratio, smooth
 from rfponnx.ops.op import At, Linearisation, Op, Term, stopped
+from rfponnx.ops.written import written_exp
 
 
 def pow_(at: At) -> Linearisation:
@@ -103,4 +104,20 @@ def _slope(at: At) -> Expr:
     return finite(exponent * quotient(at.vy, at.vx, number(0)))
 
 
-OPS = (Op("Pow", "smooth", pow_, "y = a^b, the exponent released"),)
+def log_(at: At) -> Linearisation:
+    """``y = log(x)``, not finite at 0; the log of ``a + b exp(c x)`` is a softplus of x."""
+    slope = smooth(None, lambda at: finite(guarded(number(1), at.vx)))
+    return written_exp(at) or slope(at)
+
+
+def reciprocal_(at: At) -> Linearisation:
+    """``y = 1 / x``, not finite at 0; the inverse of ``a + b exp(c x)`` is a sigmoid of x."""
+    slope = smooth(None, lambda at: -finite(at.vy * at.vy))
+    return written_exp(at) or slope(at)
+
+
+OPS = (
+    Op("Pow", "smooth", pow_, "y = a^b, the exponent released"),
+    Op("Log", "smooth", log_, "y = log(x)"),
+    Op("Reciprocal", "smooth", reciprocal_, "y = 1 / x"),
+)

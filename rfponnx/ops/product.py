@@ -10,7 +10,7 @@ from rfponnx.maps.gain import Gain, spread, spread_axes
 from rfponnx.ops.activation import ratio
 from rfponnx.ops.gates import gate
 from rfponnx.ops.op import At, Linearisation, Op, Term, stopped
-from rfponnx.ops.written import written_out
+from rfponnx.ops.written import written_exp, written_out
 
 
 def multilinear(
@@ -97,7 +97,7 @@ def div(at: At) -> Linearisation:
     if not at.carries(b):
         return Linearisation((above,))
     if not at.carries(a):
-        return _inverse(at)
+        return written_exp(at) or _inverse(at)
     written = written_out(at)
     if written is not None:
         return written

@@ -1,12 +1,14 @@
 """Functions of one tensor that an exporter wrote out in several nodes: SiLU, GELU, Mish, ...
 
 If both factors of a product (or quotient) are elementwise functions of one tensor x, so is the
-product: ``y = rho(x)``.  It is linearised as that one function, whatever nodes lie between.
+product: ``y = rho(x)``.  It is linearised as that one function, whatever nodes lie between.  So
+is a logarithm or inverse of ``a + b exp(c x)``, a softplus or sigmoid.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from rfponnx.maps.base import Identity, Map
 from rfponnx.maps.expr import (
@@ -22,8 +24,8 @@ from rfponnx.maps.gain import Gain
 from rfponnx.ops.activation import ratio
 from rfponnx.ops.op import At, Linearisation
 
-#: Below this a difference to the value at 0 has lost too many digits; the slope is used.
-NEAR = 2.0**-12
+#: Below this a difference to the value at 0 has lost too many digits.
+NEAR = 2.0**-7
 
 
 def written_out(at: At) -> Linearisation | None:
@@ -39,16 +41,59 @@ def written_out(at: At) -> Linearisation | None:
     asked = at.numbers.release in ("left", "right", "split")
     if x is None or asked or at.shape(x) != at.shape(at.y):
         return None
-    between = tuple(sorted(inside(at, a, x) | inside(at, b, x)))
-    more = {"through": between, "note": f"{at.node.op} is one function of `{x}`"}
+    if at.numbers.kind == "weighted":
+        gate = gate_of(at, x)
+        if gate is not None:
+            return one_function(at, x, gate, offset=None, tangent=False)
+    return as_one(at, x, slope_of_product(at, x))
+
+
+def written_exp(at: At) -> Linearisation | None:
+    """Return a function of ``a + b exp(c x)`` as one function of x, except under `taylor`."""
+    (u,) = at.carriers
+    x = below_exp(at, u)
+    if x is None or at.numbers.kind == "taylor" or at.shape(u) != at.shape(at.y):
+        return None
+    (gain,) = (gain_of(t.map) for t in tangent_of(at, {u}).terms)
+    assert gain is not None
+    return as_one(at, x, times(gain, slope(at, u, x)))
+
+
+def as_one(at: At, x: str, tangent: Expr) -> Linearisation:
+    """Linearise ``y = rho(x)`` with a known slope."""
     if at.numbers.kind == "taylor":
-        return at.gated(slope_of_product(at, x), x, **more)
-    if at.numbers.kind == "ratio":
-        return at.gated(ratio(at, x), x, tangent=False, **more)
-    gate = gate_of(at, x)
-    if gate is not None:
-        return at.gated(gate, x, offset=None, tangent=False, **more)
-    return at.gated(secant(at, x), x, tangent=False, **more)
+        return one_function(at, x, tangent)
+    gain = ratio(at, x) if at.numbers.kind == "ratio" else secant(at, x, tangent)
+    return one_function(at, x, gain, tangent=False)
+
+
+def one_function(at: At, x: str, gain: Expr, **more: Any) -> Linearisation:
+    """Return ``y = g x + o``, with what lies between."""
+    between = set().union(*(inside(at, i, x) for i in at.carriers))
+    note = f"{at.node.op} is one function of `{x}`"
+    return at.gated(gain, x, through=tuple(sorted(between)), note=note, **more)
+
+
+def below_exp(at: At, u: str) -> str | None:
+    """Return x of a ``u = a + b exp(c x)`` with constants a, b, c."""
+    affine, factor = (
+        ("Add", "Sub", "Mul", "Div", "Neg", "Identity"),
+        ("Mul", "Div", "Neg", "Identity"),
+    )
+    top = before(at, u, affine)
+    node = at.graph.producer(top)
+    if node is None or node.op != "Exp" or not parents(at, top):
+        return None
+    return before(at, node.inputs[0], factor)
+
+
+def before(at: At, t: str, ops: tuple[str, ...]) -> str:
+    """Return where a chain of operators on one signal and constants began."""
+    while True:
+        node, above = at.graph.producer(t), parents(at, t)
+        if node is None or node.op not in ops or len(above) != 1:
+            return t
+        t = above[0][0]
 
 
 def parents(at: At, t: str) -> tuple[tuple[str, Expr], ...]:
@@ -124,13 +169,23 @@ def gate_of(at: At, x: str) -> Expr | None:
     return None if right is None else times(right, tensor(a))
 
 
-def secant(at: At, x: str) -> Expr:
-    """``(y - y(0)) / x``, and the slope where x is close to 0; y(0) = 0 where it is not finite."""
+def secant(at: At, x: str, tangent: Expr) -> Expr:
+    """``(y - y(0)) / x``, and the mean of the slopes at x and 0 where x is close to 0.
+
+    y(0) counts as 0 where it is not finite.
+    """
     start = at_zero(at, at.y, x)
     start = choose(call("less", absolute(start), 1e30), start, number(0))
     near = call("less", absolute(tensor(x)), NEAR)
-    divisor = choose(near, number(1), tensor(x))
-    return choose(near, slope_of_product(at, x), (at.vy - start) / divisor)
+    slopes = (tangent + with_zero(at, tangent, x)) * 0.5
+    return choose(near, slopes, (at.vy - start) / choose(near, number(1), tensor(x)))
+
+
+def with_zero(at: At, e: Expr, x: str) -> Expr:
+    """Return what an expression is where x is 0."""
+    if e.kind == "tensor":
+        return at_zero(at, e.attrs[0][1], x)
+    return Expr(e.kind, tuple(with_zero(at, a, x) for a in e.args), e.attrs)
 
 
 def at_zero(at: At, t: str, x: str) -> Expr:
@@ -156,28 +211,27 @@ def slope(at: At, t: str, x: str) -> Expr:
     """Return dt/dx by the chain rule, over the tangents of the nodes between."""
     if t == x:
         return number(1)
-    node = at.graph.producer(t)
+    node, above = at.graph.producer(t), parents(at, t)
     assert node is not None
-    bearing = {p for p, _ in parents(at, t)}
-    numbers = replace(at.numbers, kind="taylor", release="auto")
-    tangent = At(at.graph, node, t, bearing, numbers, at.made)
-    terms = linearised(tangent).terms
-    parts = [(gain_of(m.map), m.x) for m in terms if m.x in bearing or m.x == x]
+    names = {p for p, _ in above}
+    inner = At(at.graph, node, t, names, at.numbers, at.made)
     total: Expr = number(0)
-    for gain, before in parts:
-        assert gain is not None
-        part = times(gain, slope(at, before, x))
-        total = part if total == number(0) else total + part
+    for term in tangent_of(inner, names).terms:
+        gain = gain_of(term.map)
+        if term.x in names and gain is not None:
+            part = times(gain, slope(at, term.x, x))
+            total = part if total == number(0) else total + part
     return total
 
 
-def linearised(at: At) -> Linearisation:
-    """Return what the op table makes of a node."""
+def tangent_of(at: At, bearing: set[str]) -> Linearisation:
+    """Return what the op table makes of a node under `taylor`."""
     from rfponnx.ops.registry import Registry  # the table holds this family, too
 
     op = Registry().find(at.node.domain, at.node.op, at.graph.opset)
     assert op is not None
-    return op.by(at)
+    numbers = replace(at.numbers, kind="taylor", release="auto")
+    return op.by(At(at.graph, at.node, at.y, bearing, numbers, at.made))
 
 
 def times(a: Expr, b: Expr) -> Expr:
