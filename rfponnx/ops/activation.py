@@ -35,9 +35,6 @@ from rfponnx.ops.op import At, Linearisation, Op
 
 Slope = Callable[[At], Expr]
 
-#: Constants as quotients and sums of numbers that float32 holds exactly, so that they are exact
-#: in float64 too; a runtime folds them when it loads the model.
-PI = number(3.140625) + number(math.pi - 3.140625)
 
 #: log(1 + t) / t as a quotient of polynomials in t, 0 <= t <= 1, to 2e-8 relative: a least
 #: squares fit on Chebyshev points, weights raised where the relative error was largest (Lawson).
@@ -45,6 +42,15 @@ LOG1P = (
     (0.999999981, 0.8671936443, 0.1237643626),
     (1.0, 1.367191698, 0.4740590096, 0.03109456309),
 )
+
+
+def exactly(value: float) -> Expr:
+    """Return a constant as a sum of two, so that it is exact in float64, too; folded at load."""
+    first = round(value * 2**12) / 2**12
+    return number(first) + number(value - first)
+
+
+PI = exactly(math.pi)
 
 
 def relu(at: At) -> Linearisation:

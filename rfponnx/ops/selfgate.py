@@ -17,11 +17,11 @@ from rfponnx.maps.expr import (
     sigmoid,
     sqrt,
 )
-from rfponnx.ops.activation import PI, bounded, mirrored, row
+from rfponnx.ops.activation import PI, bounded, exactly, mirrored, row
 from rfponnx.ops.op import At
 
 SLOPE = sqrt(8 / PI)  # of the cubic in the Gelu that is written with Tanh
-CUBIC = number(44715) / 1e6  # its cubic term
+CUBIC = exactly(0.044715)  # its cubic term
 
 #: Phi(-a) exp(a^2 / 2) / t as a polynomial in t = 1 / (1 + 0.35 a), a >= 0, to 3e-8 relative,
 #: fitted as LOG1P was.  (1 + erf) / 2 has lost its digits at -3; a double exp takes 60 times as

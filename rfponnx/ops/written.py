@@ -39,7 +39,7 @@ def written_out(at: At) -> Linearisation | None:
     beyond = lineage(at, b, known)
     x = next((t for t in lineage(at, a, known) if t in beyond), None)
     asked = at.numbers.release in ("left", "right", "split")
-    if x is None or asked or at.shape(x) != at.shape(at.y):
+    if x is None or asked or not same_shape(at, x, at.y):
         return None
     if at.numbers.kind == "weighted":
         gate = gate_of(at, x)
@@ -52,7 +52,7 @@ def written_exp(at: At) -> Linearisation | None:
     """Return a function of ``a + b exp(c x)`` as one function of x, except under `taylor`."""
     (u,) = at.carriers
     x = below_exp(at, u)
-    if x is None or at.numbers.kind == "taylor" or at.shape(u) != at.shape(at.y):
+    if x is None or at.numbers.kind == "taylor" or not same_shape(at, u, at.y):
         return None
     (gain,) = (gain_of(t.map) for t in tangent_of(at, {u}).terms)
     assert gain is not None
@@ -106,10 +106,16 @@ def parents(at: At, t: str) -> tuple[tuple[str, Expr], ...]:
         if at.graph.is_constant(term.x):
             continue
         gain = gain_of(term.map)
-        if gain is None or at.shape(term.x) != at.shape(t):
+        if gain is None or not same_shape(at, term.x, t):
             return ()
         found.append((term.x, gain))
     return tuple(found)
+
+
+def same_shape(at: At, a: str, b: str) -> bool:
+    """Tell whether two tensors have one shape, as far as it is known."""
+    known = at.graph.shape(a)
+    return known is not None and known == at.graph.shape(b)
 
 
 def gain_of(a: Map) -> Expr | None:
