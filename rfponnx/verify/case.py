@@ -111,7 +111,7 @@ class Case:
         """
         if count < 1:
             raise OptionError(f"{count} samples", "--samples", "give at least 1")
-        maker = Samples(self.graph, self.engine.open(self.original))
+        maker = Samples(self.graph, self.engine)
         if given is not None:
             self.samples = [maker.given(given)]
             self.smallest = self.samples[0]

@@ -105,7 +105,9 @@ def window(
     out = []
     for axis in range(rank):
         room = size[axis] + begin[axis] + end[axis] - reach[axis]
-        count = (-(-room // steps[axis]) if ceil_mode else room // steps[axis]) + 1
+        # an input a little smaller than a pool still has one window, as in ONNX Runtime
+        whole = room // steps[axis] if room >= 0 else -(-room // steps[axis])
+        count = (-(-room // steps[axis]) if ceil_mode else whole) + 1
         if ceil_mode and (count - 1) * steps[axis] >= size[axis] + begin[axis]:
             count -= 1  # a window that starts in the end padding is dropped
         out.append(count)

@@ -45,6 +45,16 @@ def optimised(samples: Sequence[Sample], runs: Sequence[Run]) -> Check:
     return reported("prediction, optimised", worst, note)
 
 
+def optimised_relevances(names: Sequence[str], runs: Sequence[Run], fast: Sequence[Run]) -> Check:
+    """Report what optimisation does to the relevances: a piece that changes shows there."""
+    found = {
+        n: max(relative_gap(a[n], b[n]) for a, b in zip(runs, fast, strict=True)) for n in names
+    }
+    worst = max(found, key=lambda name: found[name])
+    note = f"largest in `{worst}`" if found[worst] else ""
+    return reported("relevances, optimised", found[worst], note)
+
+
 def numbers(runs: Sequence[Run], originals: Sequence[Run], excused: Mapping[str, str]) -> Check:
     """Count NaN and infinity in all outputs, but where the original has them itself.
 

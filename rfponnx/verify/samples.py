@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import ModelProto, ValueInfoProto
 
 from rfponnx.errors import InputError, RfpError, nearest
 from rfponnx.graph.graph import Graph
-from rfponnx.verify.engine import Array, Runner, Values
+from rfponnx.verify.engine import Array, Engine, Runner, Values
 from rfponnx.verify.inputs import Law, law_of, size_hints
 
 #: Sizes of a free dimension, in the order in which they are tried.
@@ -51,12 +52,19 @@ class Samples:
     ----------
     graph
         The analysed original.
-    original
-        A session of it, optimisation off.
+    engine
+        Where it runs, optimisation off.
     """
 
-    def __init__(self, graph: Graph, original: Runner, seed: int = 0) -> None:
-        self._graph, self._original, self._seed = graph, original, seed
+    def __init__(self, graph: Graph, engine: Engine, seed: int = 0) -> None:
+        self._graph, self._engine, self._seed = graph, engine, seed
+        self._original = engine.open(graph.prepared.loaded)
+        self._inner: Runner | None = None
+        shapes = [_symbols(graph, name) for name in graph.inputs]
+        free = dict.fromkeys(d for s in shapes for d in s if isinstance(d, str))
+        self._front = {s[0] for s in shapes if s and isinstance(s[0], str)}
+        self._hints = {s: h for s, h in size_hints(graph).items() if s in free}
+        self._rest = [s for s in free if s not in self._front and s not in self._hints]
         self._laws: dict[str, Law] = {}
         self._found: dict[int, Sizes] = {}  # by batch
         self._way = WAYS[0]
@@ -99,26 +107,50 @@ class Samples:
         return Sample(dict(feeds), self._original.run(feeds), sizes)
 
     def _search(self, index: int, batch: int) -> Sample:
-        """Find sizes at which the model runs, then values that keep it finite."""
-        began, first = time.monotonic(), None
+        """Find sizes at which the model runs and nothing is empty, then values that are finite."""
+        began, first, still = time.monotonic(), None, None
         for sizes in self._sizes(batch):
             try:
                 sample = self._at(index, sizes, WAYS[0])
+                if not self._hollow(sample):
+                    return self._finite(index, batch, sample)
+                still = still or sample
             except RfpError as error:
                 first = first or error
-                if time.monotonic() - began > PATIENCE:
-                    break
-                continue
-            self._found[batch] = sizes
-            return self._finite(index, sample)
+            if time.monotonic() - began > (PATIENCE if still is None else PATIENCE / 10):
+                break
+        if still is not None:
+            return self._finite(index, batch, still)
         raise InputError(
             f"no input was found that the model runs on ({first})",
             self._graph.prepared.loaded.name,
             "give inputs with --input NAME=FILE",
         )
 
-    def _finite(self, index: int, sample: Sample) -> Sample:
+    def _hollow(self, sample: Sample) -> bool:
+        """Tell whether some inner tensor has no entries: a pool that got a small image.
+
+        ONNX Runtime goes on with whatever lies in memory there.
+        """
+        if not self._rest:
+            return False
+        if self._inner is None:
+            self._inner = self._probe()
+        return any(v.ndim > 1 and not v.size for v in self._inner.run(sample.feeds).values())
+
+    def _probe(self) -> Runner:
+        """Return a session that gives every inner float tensor."""
+        graph, model = self._graph, ModelProto()
+        model.CopyFrom(graph.proto)
+        names = {n for node in graph.nodes for n in node.outputs if n and graph.is_float(n)}
+        del model.graph.output[:]
+        model.graph.output.extend(ValueInfoProto(name=n) for n in sorted(names))
+        loaded = graph.prepared.loaded
+        return self._engine.of_proto(model, loaded.folder, loaded.name)
+
+    def _finite(self, index: int, batch: int, sample: Sample) -> Sample:
         """Return the sample, or one drawn another way if the model makes no numbers of it."""
+        self._found[batch] = sample.sizes
         for way in WAYS:
             other = sample if way == WAYS[0] else self._at(index, sample.sizes, way)
             if finite(other):
@@ -128,11 +160,7 @@ class Samples:
 
     def _sizes(self, batch: int) -> Iterator[Sizes]:
         """Yield sizes of all free dimensions: fixed by weights, all equal, then mixed."""
-        shapes = [_symbols(self._graph, name) for name in self._graph.inputs]
-        front = {s[0] for s in shapes if s and isinstance(s[0], str)}
-        free = dict.fromkeys(d for s in shapes for d in s if isinstance(d, str))
-        hints = {s: h for s, h in size_hints(self._graph).items() if s in free}
-        rest = [s for s in free if s not in front and s not in hints]
+        front, hints, rest = self._front, self._hints, self._rest
         batches = [b for b in (batch, 1) if b <= batch] if front - hints.keys() else [1]
         mixed = itertools.product(SIZES[:8], repeat=len(rest)) if 1 < len(rest) <= 4 else ()
         equal = ((size,) * len(rest) for size in SIZES) if rest else [()]

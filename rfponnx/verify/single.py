@@ -37,6 +37,8 @@ class Single:
         """Run the file as it is used."""
         self._fast = self._run(self.case.engine.open(self.case.converted, optimise=True))
         yield prediction.optimised(self.case.samples, self._fast)
+        names = [row.relevance for row in self.case.rows]
+        yield prediction.optimised_relevances(names, self.runs, self._fast)
 
     def completeness(self) -> Iterator[Check]:
         """Run the explicit overlay: every stream, bias included, was carried to the end."""

@@ -195,6 +195,18 @@ def test_outputs_that_sources_reach_by_steps_only() -> None:
     assert report.passed, told(report)
 
 
+def test_an_image_a_little_smaller_than_its_pool() -> None:
+    """ONNX Runtime takes what there is; so has the evaluation in float64."""
+    text = (
+        "net (float[N, 1, 2, 4] x) => (float[N, 1, 1, 2] y) "
+        "{ a = MaxPool<kernel_shape = [3, 3], strides = [3, 1]>(x)\n y = Relu(a) }"
+    )
+    original = nets.net((text, {}))
+    report = verify(original, rfponnx.convert(original))
+    assert report.passed, told(report)
+    assert "completeness, float64" in {c.name for c in report.checks if c.bound != "reported"}
+
+
 def test_a_raised_opset_and_an_old_ir() -> None:
     original = nets.net(nets.FUSION, opset=9, ir=3)
     for tensor in original.graph.initializer:  # IR 3: a weight is an input too

@@ -32,8 +32,7 @@ def graph_of(proto: onnx.ModelProto) -> Graph:
 
 
 def drawn(proto: onnx.ModelProto, batch: int = 2, index: int = 0) -> Sample:
-    session = Engine().open(load(proto))
-    return Samples(graph_of(proto), session).draw(index, batch)
+    return Samples(graph_of(proto), Engine()).draw(index, batch)
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,16 @@ SHAPES = (
 def test_sizes_are_found_at_which_the_model_runs(case: Case) -> None:
     sample = drawn(model(case.text, **case.weights))
     assert {n: v.shape for n, v in sample.feeds.items()} == case.shapes
+
+
+def test_sizes_at_which_an_inner_tensor_is_empty_are_passed_over() -> None:
+    """ONNX Runtime averages over no pixels without a word."""
+    made = model(
+        "n (float[N, 1, H, H] x) => (float[N, 1, 1, 1] y) { "
+        "a = MaxPool<kernel_shape = [16, 16], strides = [16, 16]>(x)\n "
+        "b = MaxPool<kernel_shape = [4, 4], strides = [2, 2]>(a)\n y = GlobalAveragePool(b) }"
+    )
+    assert drawn(made).feeds["x"].shape[2:] == (64, 64)
 
 
 def test_a_free_size_without_a_name_is_tried_too() -> None:
