@@ -11,6 +11,7 @@ case.  Findings are
     crash, hang   the process dies, or takes longer than a minute
     left behind   an error, and yet a file
     wrong success the original runs in ONNX Runtime, the result does not, or predicts otherwise;
+                  or its relevances do not sum up to what they explain, or are not finite;
                   or the original does not load, and nobody said so
     wrong refusal "broken model" or "broken program", but the original runs
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import multiprocessing
 import os
 import re
@@ -58,7 +60,7 @@ CONVERTED = "converted"
 #: Limits that are stated: what other libraries cannot read, raise or declare.
 LIMITS = re.compile(
     "not UTF-8|cannot be (raised to|inlined)|is also produced by|is there twice|form a cycle"
-    "|a Constant has one stored value"
+    "|a Constant has one stored value|holds [0-9]+ values"
 )
 #: What a library can add to ONNX Runtime, or another provider has.
 ELSEWHERE = re.compile(r"not a registered function/op|NOT_IMPLEMENTED")
@@ -174,7 +176,7 @@ def convert(path: Path, options: dict[str, Any]) -> tuple[str, str]:
 def judge(kind: str, message: str, path: Path, pipe: Connection) -> tuple[str, str]:
     """Compare the answer with what ONNX Runtime says of the original and the result."""
     pipe.send("load original")
-    original, refusal = session(path)
+    original, refusal = session(str(path))
     if original is None:
         if kind == CONVERTED and not ELSEWHERE.search(refusal):
             return "wrong success", f"ONNX Runtime refuses the original: {refusal}"
@@ -186,7 +188,7 @@ def judge(kind: str, message: str, path: Path, pipe: Connection) -> tuple[str, s
     if kind != CONVERTED:
         return kind, message
     pipe.send("load result")
-    result, refusal = session(path.with_suffix(".out"))
+    result, refusal = session(str(path.with_suffix(".out")))
     if result is None:
         return "wrong success", f"ONNX Runtime refuses the result: {refusal}"
     pipe.send("run result")
@@ -218,7 +220,28 @@ def compare(
     for name, a, b, c in zip(names, expected, again, found, strict=True):
         if same(a, b) and not same(a, c):
             return "wrong success", f"another prediction: {name}"
-    return f"{CONVERTED}, same prediction", ""
+    return incomplete(result, feeds | masks) or (f"{CONVERTED}, same prediction", "")
+
+
+def incomplete(result: Any, feeds: dict[str, Any]) -> tuple[str, str] | None:
+    """Say where relevances do not sum up to what they explain; nothing where they do."""
+    described = json.loads(result.get_modelmeta().custom_metadata_map["rfponnx"])
+    if described["options"]["bias"] != "explicit" or described["options"]["readout"] != "all":
+        return None
+    outputs = {o.name: o.type for o in result.get_outputs()}
+    for name, of in described["explained"].items():
+        value = of["tensor"] if of["tensor"] in outputs else f"{of['output']}_explained"
+        if outputs[name] not in ("tensor(float)", "tensor(double)"):
+            continue
+        y, r = result.run([value, name], feeds)
+        if not np.all(np.isfinite(y)):
+            continue
+        if not np.all(np.isfinite(r)):
+            return "wrong success", f"{name} is not finite"
+        scale = max(np.abs(y).max(initial=0), np.abs(r).sum(axis=0).max(initial=0), 1e-30)
+        if (error := np.abs(y - r.sum(axis=0)).max(initial=0) / scale) > 1e-4:
+            return "wrong success", f"{name} is not complete, {error}"
+    return None
 
 
 def same(a: Any, b: Any) -> bool:
@@ -226,7 +249,7 @@ def same(a: Any, b: Any) -> bool:
     return not isinstance(a, np.ndarray) or (a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
-def session(path: Path) -> tuple[Any, str]:
+def session(model: str | bytes) -> tuple[Any, str]:
     """Open a model without optimisation; without success say why not."""
     import onnxruntime as ort
 
@@ -236,7 +259,7 @@ def session(path: Path) -> tuple[Any, str]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         found = ort.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         return found, ""
     except Exception as error:  # its error types are not exported

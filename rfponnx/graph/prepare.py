@@ -33,6 +33,9 @@ SURE_IR = 9
 #: From here on, Resize says where the entries of its output lie on its input.
 COORDINATES_SINCE = 11
 
+#: From here on, Softmax and its like work along one axis; before, on a matrix of all behind it.
+AXIS_ALONE_SINCE = 13
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -192,7 +195,10 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     added = [_constant(t) for t in done.graph.initializer if t.name not in have]
     if default_opset(proto) < COORDINATES_SINCE <= version:
         _interpolate_as_before(done.graph)
-    nodes = _restored(proto.graph.node, done.graph.node)
+    made: Sequence[NodeProto] = done.graph.node
+    if default_opset(proto) < AXIS_ALONE_SINCE <= version:
+        made = [part for node in made for part in _coerced(node)]
+    nodes = _restored(proto.graph.node, made)
     result = _with_nodes(proto, [*added, *nodes])
     kept = [o for o in result.opset_import if o.domain not in ("", "ai.onnx")]
     del result.opset_import[:]
@@ -213,6 +219,21 @@ def _interpolate_as_before(graph: GraphProto) -> None:
             shrinks = scales is not None and max(numpy_helper.to_array(scales)) <= 1
             how["nearest_mode"] = "ceil" if shrinks else "floor"
         node.attribute.extend(helper.make_attribute(k, v) for k, v in how.items())
+
+
+def _coerced(node: NodeProto) -> list[NodeProto]:
+    """Write out the matrix that Hardmax used to make of its input; converters do not."""
+    if node.op_type != "Hardmax" or node.domain not in ("", "ai.onnx"):
+        return [node]
+    x, y = node.input[0], node.output[0]
+    shape, matrix, hard = (f"{y}/coerced_{part}" for part in ("shape", "matrix", "hard"))
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    return [
+        helper.make_node("Shape", [x], [shape]),
+        helper.make_node("Flatten", [x], [matrix], axis=axis),
+        helper.make_node("Hardmax", [matrix], [hard], axis=1),
+        helper.make_node("Reshape", [hard, shape], [y]),
+    ]
 
 
 def _constant(tensor: TensorProto) -> NodeProto:

@@ -279,7 +279,8 @@ class _Walk:
             like = node.input[source]
             if name not in self.dtypes and like in self.dtypes:
                 self.dtypes[name] = self.dtypes[like]
-            if name not in self.sizes and like in self.sizes:
+            inferred = self.given.get(name, (0, None))[1]  # a declared rank is no more than a hint
+            if inferred is None and like in self.sizes:
                 self.sizes[name] = self.sizes[like]
         for slot, name in enumerate(node.output):
             said = _SCORES.get((node.op_type, slot))
