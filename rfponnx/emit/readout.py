@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rfponnx.emit.forward import Forward, total
-from rfponnx.errors import OptionError
+from rfponnx.emit.start import masks_input
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import whole
 from rfponnx.plan.explained import Explained
@@ -59,13 +59,13 @@ def _rows(plan: Plan, b: Builder, walked: Forward, one: Explained, dtype: int) -
         else:
             for place, member in enumerate(group.members):
                 rows[member] = b.slice(value.name, [0], [place], [place + 1])
-    if plan.masks is not None and not blocks:
-        raise OptionError(f"run-time sources do not reach `{one.tensor}`", "--source-masks")
-    if not blocks:
-        absent = [i for i in range(len(plan.sources)) if i not in rows]
-        for index in absent:
-            rows[index] = _zeros(b, one.tensor, dtype)
-        blocks = [rows[i] for i in sorted(rows)]
+    if not blocks and plan.masks is not None:
+        masks = b.op("Shape", masks_input(plan.masks.tensor))
+        size = b.op("Concat", b.slice(masks, [0], [0], [1]), b.shape(one.tensor), axis=0)
+        blocks = [b.op("Expand", b.floats(0.0, dtype), size)]
+    elif not blocks:
+        zeros = _zeros(b, one.tensor, dtype) if len(rows) < len(plan.sources) else ""
+        blocks = [rows.get(i, zeros) for i in range(len(plan.sources))]
     if one.tensor not in plan.carried:
         last = b.op("Unsqueeze", one.tensor, front)
     elif plan.carries_bias:
