@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
+from onnx import GraphProto, ModelProto
 
 from rfponnx.errors import OptionError
 from rfponnx.graph.graph import Graph
-from rfponnx.graph.load import load
+from rfponnx.graph.load import Loaded, load
 from rfponnx.graph.prepare import prepare
+from rfponnx.graph.walk import reads
+from rfponnx.runtime.description import Description
 from rfponnx.runtime.ports import Array, Port, checked
 from rfponnx.runtime.session import Model, Session
-from rfponnx.verify.engine import Runner
+from rfponnx.verify.engine import Engine
 from rfponnx.verify.samples import Samples, owners
 
 MASKS = 2  # sources of a model whose number of sources is free
@@ -46,11 +48,54 @@ def drawn(
     if batch is not None:
         check_batch(data, batch)
     wanted = batch or next((len(given[p.name]) for p in data if p.name in given and p.shape), 1)
-    graph = copy.copy(Graph(prepare(load(model), 1)))
-    graph.inputs = tuple(p.name for p in data)
-    runner = _Runner(session, given, np.random.default_rng(seed))
-    samples = Samples(graph, runner, seed)
-    return runner.completed(samples.draw(0, wanted).feeds)
+    graph = Graph(prepare(_original(load(model), session.description, given), 1))
+    feeds = Samples(graph, Engine(), seed).draw(0, wanted).feeds
+    found = {name: given.get(name, array) for name, array in feeds.items()}
+    for p in session.inputs:
+        if p.name not in found:
+            found[p.name] = given[p.name] if p.name in given else _mask(session, p, found)
+    return found
+
+
+def _original(loaded: Loaded, d: Description | None, given: Mapping[str, Array]) -> Loaded:
+    """Return the original inside a converted model, with the sizes that given arrays have."""
+    proto = ModelProto()
+    proto.CopyFrom(loaded.proto)
+    graph = proto.graph
+    if d is not None and d.outputs:
+        _keep(graph, set(d.outputs), set(d.inputs))
+    values = {v.name: v.type.tensor_type.shape.dim for v in graph.input}
+    known = {
+        dim.dim_param: size
+        for name in given.keys() & values.keys()
+        for dim, size in zip(values[name], given[name].shape, strict=True)
+        if dim.dim_param
+    }
+    for name, dims in values.items():
+        for axis, dim in enumerate(dims):
+            size = given[name].shape[axis] if name in given else known.get(dim.dim_param)
+            if size is not None:
+                dim.dim_value = size
+    return replace(loaded, proto=proto, path=None)
+
+
+def _keep(graph: GraphProto, outputs: set[str], inputs: set[str]) -> None:
+    """Keep the nodes that some outputs need, and these inputs; weights stay."""
+    needed, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            nodes.append(node)
+            needed |= reads(node)
+    nodes.reverse()
+    stored = {t.name for t in graph.initializer}
+    kept_inputs = [v for v in graph.input if v.name in inputs | stored]
+    kept_outputs = [v for v in graph.output if v.name in outputs]
+    for field, kept in (
+        (graph.node, nodes), (graph.input, kept_inputs), (graph.output, kept_outputs),
+    ):  # fmt: skip
+        copies = list(kept)
+        del field[:]
+        field.extend(copies)
 
 
 def data_inputs(session: Session) -> tuple[Port, ...]:
@@ -71,43 +116,20 @@ def check_batch(ports: Sequence[Port], batch: int) -> None:
         raise OptionError(what, f"--batch {batch}", f"leave it out: the model runs {p.shape[0]}")
 
 
-class _Runner(Runner):
-    """Runs drawn inputs with what was given in their place, and with masks."""
-
-    def __init__(self, session: Session, given: Mapping[str, Array], rng: Any) -> None:
-        self._of, self._given, self._rng = session, given, rng
-        self.inputs = tuple(p.name for p in session.inputs)
-        self.outputs = tuple(p.name for p in session.outputs)
-
-    def run(
-        self, feeds: Mapping[str, Array], names: Sequence[str] | None = None
-    ) -> dict[str, Array]:
-        return dict(self._of.run(self.completed(feeds)))
-
-    def completed(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Return an array for every input of the session."""
-        found = {name: self._given.get(name, array) for name, array in feeds.items()}
-        for p in self._of.inputs:
-            if p.name not in found:
-                found[p.name] = (
-                    self._given[p.name] if p.name in self._given else self._mask(p, found)
-                )
-        return found
-
-    def _mask(self, p: Port, feeds: Mapping[str, Array]) -> Array:
-        """Return masks of sources that own every entry between them, or leave it to nobody."""
-        d = self._of.description
-        assert d is not None
-        several = d.masks is not None
-        texts = [d.masks or "", *d.specs]
-        tensor = next((n for n in feeds if any(_masks(t, n) for t in texts)), "")
-        sources = [s for s, spec in zip(d.sources, d.specs, strict=True) if _masks(spec, tensor)]
-        shape = feeds[tensor].shape if tensor else (1,) * (len(p.shape) - several)
-        owned = owners(np.random.default_rng(0), shape, MASKS if several else max(len(sources), 1))
-        if several:
-            return np.asarray(owned, p.numpy)
-        place = sources.index(p.name.removesuffix("_mask")) if sources else 0
-        return np.asarray(owned[place], p.numpy)
+def _mask(session: Session, p: Port, feeds: Mapping[str, Array]) -> Array:
+    """Return masks of sources that own every entry between them, or leave it to nobody."""
+    d = session.description
+    assert d is not None
+    several = d.masks is not None
+    texts = [d.masks or "", *d.specs]
+    tensor = next((n for n in feeds if any(_masks(t, n) for t in texts)), "")
+    sources = [s for s, spec in zip(d.sources, d.specs, strict=True) if _masks(spec, tensor)]
+    shape = feeds[tensor].shape if tensor else (1,) * (len(p.shape) - several)
+    owned = owners(np.random.default_rng(0), shape, MASKS if several else max(len(sources), 1))
+    if several:
+        return np.asarray(owned, p.numpy)
+    place = sources.index(p.name.removesuffix("_mask")) if sources else 0
+    return np.asarray(owned[place], p.numpy)
 
 
 def _masks(spec: str, tensor: str) -> bool:

@@ -10,13 +10,13 @@ from rfponnx.errors import RfpError, guarded
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.maps.base import Identity, Map, Plus, Then, Transposed
 from rfponnx.maps.expr import Expr
-from rfponnx.maps.gain import Gain, Spread
-from rfponnx.methods.convert import Sources, read, read_metadata
+from rfponnx.maps.gain import ChannelGain, Gain, Spread
+from rfponnx.methods.convert import Sources, plan_for, read, read_metadata
 from rfponnx.ops.op import Linearisation
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.options import Options
-from rfponnx.plan.plan import Flow, downstream
+from rfponnx.plan.plan import Flow, Plan, downstream
 from rfponnx.plan.sources import by_tensor, check, default_sources
 from rfponnx.plan.spec import Source, parse
 from rfponnx.runtime.ports import Port
@@ -120,6 +120,7 @@ def inspect(
         A source does not fit the model.
     """
     graph, options = read(model), options or Options()
+    options.check_patterns([node.label for node in graph.nodes])
     before = read_metadata(graph.proto) or {}
     found, notes = _sources(graph, sources, before.get("inputs", graph.inputs))
     starts = {
@@ -133,6 +134,8 @@ def inspect(
     reached = tuple(e for e in targets if e.tensor in influenced)
     needed = _needed(flow, [e.tensor for e in reached if e.tensor in flow.carried])
     alive = _alive(flow, found)
+    gaps = tuple(_gaps(flow, needed))
+    plan = plan_for(graph, options, sources, None) if reached and not gaps else None
     on_way = {flow.found[y][0].index for y in needed if y in flow.found}
     return Inspection(
         name=graph.prepared.loaded.name,
@@ -143,8 +146,8 @@ def inspect(
         sources=tuple(map(str, found)),
         notes=tuple(notes),
         changes=graph.prepared.changes,
-        lines=tuple(_lines(flow, needed, alive)),
-        gaps=tuple(_gaps(flow, needed)),
+        lines=tuple(_lines(flow, needed, alive, plan)),
+        gaps=gaps,
         explained=reached,
         unreached=tuple(e.output for e in targets if e not in reached),
         untouched=len(graph.nodes) - len(on_way),
@@ -200,14 +203,22 @@ def _alive(flow: Flow, sources: Sequence[Source]) -> dict[str, tuple[str, ...]]:
     return {y: tuple(sources[i].name for i in sorted(found)) for y, found in alive.items()}
 
 
-def _lines(flow: Flow, needed: set[str], alive: Mapping[str, tuple[str, ...]]) -> Iterator[Line]:
+def _lines(
+    flow: Flow, needed: set[str], alive: Mapping[str, tuple[str, ...]], plan: Plan | None
+) -> Iterator[Line]:
+    """Yield what the plan holds; where gaps keep it from being made, what is known of it."""
     registry = Registry()
+    steps = plan.steps if plan is not None else ()
+    planned = {s.y: s.linearisation for s in steps}
+    inside = {z: s.node.label for s in steps for z in s.linearisation.through}
     for y, (node, made) in flow.found.items():
         if y not in needed or flow.starts.get(y) or isinstance(made, RfpError):
             continue
         op = registry.find(node.domain, node.op, flow.graph.opset)
-        how = described(made, node, y)
-        yield Line(node.label, node.op, op.group if op else "", how, made.note, alive.get(y, ()))
+        final = planned.get(y, made)
+        joined = plan is not None and y not in planned
+        how = f"part of `{inside.get(y, '')}`" if joined else described(final, node, y)
+        yield Line(node.label, node.op, op.group if op else "", how, final.note, alive.get(y, ()))
 
 
 def _gaps(flow: Flow, needed: set[str]) -> Iterator[Gap]:
@@ -241,6 +252,8 @@ def _applied(a: Map, x: str, names: Mapping[str, str]) -> str:
     """Return ``A x`` as a formula."""
     if isinstance(a, Identity | Spread):
         return x
+    if isinstance(a, ChannelGain):
+        return f"s {x}"
     if isinstance(a, Gain):
         return f"{_renamed(a.gain, names)} {x}"
     if isinstance(a, Then):

@@ -64,6 +64,24 @@ def test_free_sizes_are_found() -> None:
     assert min(image.shape[2:]) > 1
 
 
+def test_a_model_is_left_as_it_is() -> None:
+    model = nets.converted(nets.DENSE, source_masks="x")
+    before = model.SerializeToString(deterministic=True)
+    draw(model, {"x": np.ones((3, 2), np.float32)})
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_given_size_holds_for_the_others() -> None:
+    text = """
+    sized (float[N, 3, H, W] image, float[N, 1, H, W] mask) => (float[N, 3, H, W] y) {
+      y = Mul(image, mask)
+    }
+    """
+    image = np.ones((2, 3, 5, 7), np.float32)
+    found = draw(nets.model(text), {"image": image})
+    assert found["mask"].shape == (2, 1, 5, 7)
+
+
 def test_a_fixed_batch_is_kept() -> None:
     model = nets.model(nets.FIXED)
     assert draw(model)["x"].shape == (1, 2)
