@@ -136,7 +136,7 @@ def _reshaped(b: Builder, v: Value, x: str, y: str) -> Value:
     if 0 not in ys and (not left or (left == 1 and not any(kept))):
         lead = [0] if v.stack else []
         return Value(b.op("Reshape", v.name, b.ints([*lead, *target])), v.stack)
-    if 0 not in ys or b.graph.opset < 14:
+    if b.graph.opset < 14 or (v.stack and 0 not in ys):
         return reshape(b, v, y)
     shape = b.shape(y)
     if v.stack:

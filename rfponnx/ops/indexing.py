@@ -124,7 +124,7 @@ def scatter(at: At) -> Linearisation:
     else:
         offset = tensor(x) if added else applied(kind, tensor(x), tensor(indices), zeros, **attrs)
     if at.carries(updates):
-        places = _places(at, indices)
+        places = _at_updates(at, positions(at.y))
         terms.append(Term(updates, Transposed(Select(at.y, updates, places, distinct=not added))))
     else:
         nothing = call("Expand", number(0), shape(x))
@@ -133,24 +133,29 @@ def scatter(at: At) -> Linearisation:
     return Linearisation(tuple(terms), offset)
 
 
-def _places(at: At, indices: str) -> Expr:
-    """Return where in y each update goes."""
+def _at_updates(at: At, values: Expr) -> Expr:
+    """Return the entries of values, shaped like y, where the updates go."""
+    indices = tensor(at.input(1))
     if at.node.op == "ScatterND":
-        return call("GatherND", positions(at.y), tensor(indices))
-    return call("GatherElements", positions(at.y), tensor(indices), axis=at.axis(0, at.y))
+        return call("GatherND", values, indices)
+    return call("GatherElements", values, indices, axis=at.axis(0, at.y))
 
 
 def _reduced(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
-    """Updates multiplied to entries of x, or compared with them: the updates are constants."""
+    """Entries of x compared with updates, of equal ones x wins; or multiplied by constants."""
     x, indices, updates = at.node.inputs
-    reduction = at.attr("reduction")
-    if at.carries(updates):
-        raise at.refuse(f"its updates carry relevance and its reduction is `{reduction}`")
-    if reduction != "mul":
-        return at.gated(equal(tensor(x), at.vy), x)
-    ones = call("Expand", number(1), shape(x))
-    factor = applied(kind, ones, tensor(indices), tensor(updates), reduction="mul", **attrs)
-    return at.gated(factor, x, offset=None)
+    if at.attr("reduction") == "mul":
+        if not at.carries(x):
+            raise at.refuse("its updates carry relevance and multiply a constant")
+        ones = call("Expand", number(1), shape(x))
+        factor = applied(kind, ones, tensor(indices), tensor(updates), reduction="mul", **attrs)
+        note = f"released `{updates}`" if at.carries(updates) else ""
+        return at.gated(factor, x, offset=None, note=note)
+    kept = equal(tensor(x), at.vy)
+    wins = equal(tensor(updates), _at_updates(at, at.vy)) * _at_updates(at, 1 - kept)
+    places = Transposed(Select(at.y, updates, _at_updates(at, positions(at.y))))
+    terms = Term(x, Gain(kept, x, at.y)), Term(updates, then(Gain(wins, updates, updates), places))
+    return Linearisation(tuple(t for t in terms if at.carries(t.x)), "rest")
 
 
 def col2im(at: At) -> Linearisation:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Identity, Transposed
-from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, tensor
+from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, number, quotient, tensor
 from rfponnx.maps.pad import Padded
 from rfponnx.maps.rearrange import Blocks, Embed, Part, Permute, Retype, expanded, reshaped
 from rfponnx.maps.scatter import Picked, Triangle
@@ -71,11 +71,11 @@ def dequantize(at: At) -> Linearisation:
 
 
 def dropout(at: At) -> Linearisation:
-    """``y = x``: in inference nothing is dropped."""
-    training = at.input(2)
-    if training and bool(at.constant(training, "training_mode")):
-        raise at.refuse("it is in training mode")
-    return passed(at)
+    """``y = x``; in training what is kept is scaled, and the draw is a constant."""
+    training = at.graph.constant(at.input(2)) if at.input(2) else False
+    if training is not None and not bool(training):
+        return passed(at)
+    return at.gated(quotient(at.vy, at.vx, number(0)), offset=None, note="released its draw")
 
 
 def expand(at: At) -> Linearisation:
@@ -174,7 +174,7 @@ OPS = (
     _row("Concat", concat, "the operands side by side"),
     _row("Split", split, "one part of x", 0),
     _row("Identity", passed, "y = x"),
-    _row("Dropout", dropout, "y = x (inference)", 0),
+    _row("Dropout", dropout, "y = x, in training some entries scaled, the others 0", 0),
     _row("Cast", cast, "y = x in another float type"),
     _row("CastLike", cast, "y = x in another float type", 0),
     _row("QuantizeLinear", stopped, "codes of x, from which its copy is read", 0),
