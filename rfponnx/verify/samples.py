@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rfponnx.verify.inputs import Law, law_of, size_hints
 SIZES = (32, 64, 16, 48, 96, 128, 224, 8, 24, 20, 28, 256, 299, 10, 5, 3, 1, 2, 4, 12, 100, 512)
 WAYS = ("normal", "positive", "small")
 PATIENCE = 60.0  # seconds of search for sizes that run
+LARGEST = 2**31  # entries of an input
 
 Sizes = Mapping[str, int]
 
@@ -170,10 +172,10 @@ class Samples:
 
     def _at(self, index: int, sizes: Sizes, way: str) -> Sample:
         rng = np.random.default_rng((self._seed, index))
-        feeds = {
-            name: self._laws[name].draw(rng, shape_at(_symbols(self._graph, name), sizes), way)
-            for name in self._graph.inputs
-        }
+        shapes = {n: shape_at(_symbols(self._graph, n), sizes) for n in self._graph.inputs}
+        if any(math.prod(shape) > LARGEST for shape in shapes.values()):
+            raise InputError("an input would have more than 2^31 entries")
+        feeds = {name: self._laws[name].draw(rng, shape, way) for name, shape in shapes.items()}
         outputs = self._original.run(feeds)
         if not all(np.size(v) for v in outputs.values()):
             raise InputError("an output has no entries at these sizes")
