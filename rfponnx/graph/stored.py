@@ -24,7 +24,7 @@ _TYPED = {
 
 
 def check_stored(proto: ModelProto) -> None:
-    """Refuse stored tensors with too little or too much data, or of a type that does not exist.
+    """Refuse stored tensors with too little or too much data, or of a wrong element type.
 
     So no size in a damaged file makes anybody ask for memory that no file can fill.
 
@@ -33,6 +33,11 @@ def check_stored(proto: ModelProto) -> None:
     ModelError
         Names the tensor.
     """
+    declared = {v.name: v.type.tensor_type.elem_type for v in proto.graph.input}
+    for tensor in proto.graph.initializer:
+        if declared.get(tensor.name, tensor.data_type) != tensor.data_type:
+            what = f"holds {_kind(tensor.data_type)}, declared is {_kind(declared[tensor.name])}"
+            raise ModelError(what, f"stored tensor `{tensor.name}`")
     for tensor in tensors(proto.graph):
         where = f"stored tensor `{tensor.name}`"
         if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
@@ -41,6 +46,11 @@ def check_stored(proto: ModelProto) -> None:
             raise ModelError(f"negative dimension in {list(tensor.dims)}", where)
         if not is_external(tensor) and (difference := _difference(tensor)):
             raise ModelError(f"{difference}, its shape is {list(tensor.dims)}", where)
+
+
+def _kind(data_type: int) -> str:
+    known = data_type in TensorProto.DataType.values()
+    return TensorProto.DataType.Name(data_type) if known else f"element type {data_type}"
 
 
 def _difference(tensor: TensorProto) -> str:

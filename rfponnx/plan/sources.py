@@ -29,7 +29,7 @@ def default_sources(
 
     Integers that only steer what is done with the floats of other sources are none.
     """
-    names = tuple(inputs)
+    names = tuple(filter(None, inputs))  # what has no name feeds nothing
     found = {name: name for name in names if graph.is_float(name)}
     owned = _reach(graph, found)
     notes, waiting = [], [name for name in names if name not in found]
