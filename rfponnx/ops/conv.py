@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from rfponnx.maps.base import Map
 from rfponnx.maps.conv import Attrs, Conv, ConvTranspose, Geometry
 from rfponnx.maps.expr import per_channel, tensor
+from rfponnx.maps.kernel import KernelOfConv, KernelOfTranspose, PerChannel
 from rfponnx.ops.op import At, Linearisation, Op, Term
+from rfponnx.ops.product import multilinear
 
 
 def attributes(at: At, **other: Any) -> Attrs:
@@ -50,26 +54,53 @@ def kernel_of(at: At, weight: str) -> tuple[int, ...]:
 
 def conv(at: At) -> Linearisation:
     """``y = W * x + b``: the bias is the offset."""
-    weight = at.input(1)
-    form = Conv(tensor(weight), lying(at, kernel_of(at, weight)), attributes(at))
-    return _affine(at, Term(at.x, form))
+    geometry, attrs = lying(at, kernel_of(at, at.input(1))), attributes(at)
+
+    def by(place: int) -> Map:
+        if place == 0:
+            return Conv(tensor(at.input(1)), geometry, attrs)
+        return KernelOfConv(at.vx, channels(at, 0), geometry, attrs)
+
+    return _affine(at, by)
 
 
 def conv_transpose(at: At) -> Linearisation:
     """``y = W^T * x + b``: the transpose of a Conv."""
-    weight = at.input(1)
-    geometry = lying(at, kernel_of(at, weight), transposed=True)
-    return _affine(at, Term(at.x, ConvTranspose(tensor(weight), geometry, attributes(at))))
+    geometry, attrs = lying(at, kernel_of(at, at.input(1)), transposed=True), attributes(at)
+
+    def by(place: int) -> Map:
+        if place == 0:
+            return ConvTranspose(tensor(at.input(1)), geometry, attrs)
+        return KernelOfTranspose(at.vx, channels(at, 1), geometry, attrs)
+
+    return _affine(at, by)
 
 
-def _affine(at: At, term: Term) -> Linearisation:
+def channels(at: At, axis: int) -> int:
+    """Return the size of the weights along an axis."""
+    size = at.shape(at.input(1))[axis]
+    if not isinstance(size, int):
+        raise at.refuse(f"axis {axis} of its weights `{at.input(1)}` is of a size not known")
+    return size
+
+
+def _affine(at: At, by: Callable[[int], Map]) -> Linearisation:
+    """Linearise a product with weights, which are broadcast: they are released if x is Rel."""
     weight, bias = at.input(1), at.input(2)
-    held = [i for i in (weight, bias) if i and at.carries(i)]
-    if weight in held and (not at.carries(at.x) or at.numbers.release not in ("auto", "right")):
-        raise at.refuse("its weights carry relevance and can only be released")
-    offset = per_channel(tensor(bias), at.rank(at.y)) if bias else None
-    note = f"released {' and '.join(f'`{i}`' for i in held)}" if held else ""
-    return Linearisation((term,), offset, affine=True, note=note)
+    places = [p for p in (0, 1) if at.carries(at.input(p))] or [0]
+    if len(places) > 1 and at.numbers.release in ("left", "split", "none"):
+        made = multilinear(at, by, kept=None)
+    else:
+        note = f"released `{weight}`" if len(places) > 1 else ""
+        term = Term(at.input(places[0]), by(places[0]))
+        made = Linearisation((term,), affine=True, note=note)
+    if made.offset is not None:
+        made = replace(made, offset="rest")
+    if not bias:
+        return made
+    if at.carries(bias):
+        return replace(made, terms=(*made.terms, Term(bias, PerChannel(at.y))))
+    return replace(made, offset=made.offset or per_channel(tensor(bias), at.rank(at.y)))
 
 
 OPS = (

@@ -74,7 +74,7 @@ CASES = (
         "Conv",
         "weights that carry relevance",
         [X((1, 2, 5, 5)), X((3, 2, 3, 3))],
-        refuses="carry relevance",
+        free=(),
     ),
     transposed("a plain one", (2, 3, 4, 3), (3, 2, 3, 2)),
     transposed("no bias", (2, 3, 4, 3), (3, 2, 3, 2), bias=False),
