@@ -176,6 +176,8 @@ INDICES = (
     Case("Col2Im", "patches that overlap", [X((2, 8, 4)), W(i64(3, 3)), W(i64(2, 2))], free=(0,)),
     Case("Col2Im", "strides, pads, dilations", [X((1, 4, 6)), W(i64(6, 5)), W(i64(2, 2))],
          {"strides": [2, 1], "pads": [0, 0, 1, 0], "dilations": [1, 3]}, free=()),
+    Case("Col2Im", "patches of a size known in a run", [X((2, 6, 3)), W(i64([7])), N(i64([3]))],
+         {"strides": [2]}, refuses="size of its patches"),
     Case("Col2Im", "one axis", [X((2, 6, 3)), W(i64([7])), W(i64([3]))], {"strides": [2]}, free=()),
     Case("Where", "both", [W(bools([True, False, True])), X((2, 3)), X((2, 3))]),
     Case("Where", "broadcast", [N(bools([[True], [False]])), X((3,)), X((2, 1))]),
