@@ -60,8 +60,13 @@ class Builder:
 
     def name(self, wish: str) -> str:
         """Return `wish`, or `wish_2`, `wish_3`, ... where that name is taken."""
-        count = self._taken[wish] = self._taken.get(wish, 0) + 1
-        return wish if count == 1 else self.name(f"{wish}_{count}")
+        name, count = wish, self._taken.get(wish, 0) + 1
+        while name in self._taken:
+            name = f"{wish}_{count}"
+            count += 1
+        self._taken[wish] = max(count - 1, 1)
+        self._taken.setdefault(name, 1)
+        return name
 
     def ops(self, kind: str, *inputs: str, outputs: int = 1, **attrs: Any) -> tuple[str, ...]:
         """Return the output tensors of one node (``ai.onnx`` operator `kind`)."""

@@ -148,7 +148,7 @@ def emit_model(plan: Plan, method: str) -> Converted:
 
 def _free_prefix(graph: Graph) -> str:
     """Return ``rfp``, or ``rfp2``, ... where an overlay is already there."""
-    names = graph.tensors()
+    names = (*graph.tensors(), *(node.name for node in graph.nodes))
     count, prefix = 1, "rfp"
     while any(n.startswith(f"{prefix}/") for n in names):
         count += 1
