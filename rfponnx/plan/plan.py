@@ -115,6 +115,11 @@ def make_plan(
         names = ", ".join(e.tensor for e in targets) or ", ".join(ends)
         raise OptionError(f"no source reaches {names}", hint="name other sources with --source")
     needed = flow.needed([e.tensor for e in reached if e.tensor in flow.carried])
+    stepped = [
+        f"sources reach `{e.tensor}` through rounding, comparisons or integers only: it is all bias"
+        for e in reached
+        if e.tensor not in flow.carried
+    ]
     groups = _groups(checked, masks, options.layout)
     order = flow.order(needed)
     if not options.bias.startswith("split"):  # which divides the offset of every layer
@@ -124,7 +129,7 @@ def make_plan(
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,
         frozenset(flow.carried), infinite(graph) if options.bias != "separate" else frozenset(),
-        tuple(notes),
+        (*notes, *stepped),
     )  # fmt: skip
 
 
