@@ -13,8 +13,10 @@ from rfponnx.maps.expr import (
     call,
     equal,
     ints,
+    maximum,
     number,
     positions,
+    quotient,
     shape,
     tensor,
 )
@@ -142,18 +144,27 @@ def _at_updates(at: At, values: Expr) -> Expr:
 
 
 def _reduced(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
-    """Entries of x compared with updates, of equal ones x wins; or multiplied by constants."""
+    """Entries of x compared with updates, of equal ones x and then the first wins; or a product."""
     x, indices, updates = at.node.inputs
+    places = Transposed(Select(at.y, updates, _at_updates(at, positions(at.y))))
     if at.attr("reduction") == "mul":
-        if not at.carries(x):
-            raise at.refuse("its updates carry relevance and multiply a constant")
-        ones = call("Expand", number(1), shape(x))
+        ones, each = (call("Expand", number(1), shape(t)) for t in (x, updates))
+        if not at.carries(x):  # n factors beside a constant: every one has the same share
+            count = applied(kind, ones - 1, tensor(indices), each, reduction="add", **attrs)
+            part = quotient(at.vy, maximum(count, 1), number(0))
+            gain = quotient(_at_updates(at, part), tensor(updates), number(0))
+            form = then(Gain(gain, updates, updates), places)
+            return at.linear(form, updates, offset="rest", frozen=True)
         factor = applied(kind, ones, tensor(indices), tensor(updates), reduction="mul", **attrs)
         note = f"released `{updates}`" if at.carries(updates) else ""
         return at.gated(factor, x, offset=None, note=note)
     kept = equal(tensor(x), at.vy)
-    wins = equal(tensor(updates), _at_updates(at, at.vy)) * _at_updates(at, 1 - kept)
-    places = Transposed(Select(at.y, updates, _at_updates(at, positions(at.y))))
+    equals = equal(tensor(updates), _at_updates(at, at.vy)) * _at_updates(at, 1 - kept)
+    order, far = positions(updates), ints([2**62])
+    ranked = applied("Where", call("Greater", equals, 0.5), order, far)
+    begin = applied("Expand", far, shape(x))
+    first = applied(kind, begin, tensor(indices), ranked, reduction="min", **attrs)
+    wins = equals * equal(order, _at_updates(at, first))
     terms = Term(x, Gain(kept, x, at.y)), Term(updates, then(Gain(wins, updates, updates), places))
     return Linearisation(tuple(t for t in terms if at.carries(t.x)), "rest")
 
