@@ -61,6 +61,7 @@ CONVERTED = "converted"
 LIMITS = re.compile(
     "not UTF-8|cannot be (raised to|inlined)|is also produced by|is there twice|form a cycle"
     "|a Constant has one stored value|holds [0-9]+ values"
+    "|stored values cannot be read|external data is no number|is declared as"
 )
 #: What a library can add to ONNX Runtime, or another provider has.
 ELSEWHERE = re.compile(r"not a registered function/op|NOT_IMPLEMENTED")

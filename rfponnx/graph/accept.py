@@ -13,9 +13,12 @@ import re
 import onnx
 from onnx import ModelProto
 
-from rfponnx.errors import InternalError, ModelError
+from rfponnx.errors import InternalError, ModelError, RfpError
+from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import Loaded
 from rfponnx.graph.prepare import check_opset, outline
+from rfponnx.graph.shapes import Shape
+from rfponnx.graph.skeleton import read_dims
 
 #: What a library can add to ONNX Runtime, or another provider has: no fault of the model.
 _ELSEWHERE = re.compile(r"not a registered function/op|NOT_IMPLEMENTED|Could not find an impl")
@@ -44,22 +47,33 @@ def check_loads(loaded: Loaded) -> None:
         raise ModelError(f"ONNX Runtime does not load it: {_words(reason)}", loaded.name, hint)
 
 
-def check_overlay(model: ModelProto, primal: Loaded) -> None:
+def check_overlay(model: ModelProto, graph: Graph) -> None:
     """Refuse to hand out an overlay that the checker or ONNX Runtime minds, but not its primal.
+
+    Parameters
+    ----------
+    model
+        The primal with its overlay.
+    graph
+        The primal.
 
     Raises
     ------
+    ModelError
+        There is such a complaint, and the primal declares an output as what it is not.
     InternalError
         There is such a complaint.
     """
-    light, before = outline(model), outline(primal.proto)
+    name = graph.prepared.loaded.name
+    light = outline(model)
+    primals = outline(graph.prepared.loaded.proto), outline(graph.proto)
     complaint = _complaint(light)
     # a size of an output that is declared wrongly shows only beside what is made of it
-    if complaint and not _complaint(before) and _complaint(_without_sizes(light, before)):
-        raise _fault(f"the checker refuses the result: {_words(complaint)}", primal.name)
+    if complaint and not any(map(_complaint, primals)) and _complaint(_without_sizes(light, graph)):
+        raise _fault(f"the checker refuses the result: {_words(complaint)}", graph, name)
     reason = refusal(light.SerializeToString())
-    if reason and not refusal(before.SerializeToString()):
-        raise _fault(f"ONNX Runtime does not load the result: {_words(reason)}", primal.name)
+    if reason and not any(refusal(primal.SerializeToString()) for primal in primals):
+        raise _fault(f"ONNX Runtime does not load the result: {_words(reason)}", graph, name)
 
 
 def refusal(model: str | bytes) -> str:
@@ -82,12 +96,11 @@ def refusal(model: str | bytes) -> str:
     return ""
 
 
-def _without_sizes(light: ModelProto, before: ModelProto) -> ModelProto:
+def _without_sizes(light: ModelProto, graph: Graph) -> ModelProto:
     """Return an outline in which the original's outputs declare no more than their ranks."""
     result = ModelProto()
     result.CopyFrom(light)
-    theirs = {v.name for v in before.graph.output}
-    outputs = (value for value in result.graph.output if value.name in theirs)
+    outputs = (value for value in result.graph.output if value.name in graph.outputs)
     for value in (*outputs, *result.graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
             dim.Clear()
@@ -102,8 +115,18 @@ def _complaint(light: ModelProto) -> str:
     return ""
 
 
-def _fault(what: str, where: str) -> InternalError:
-    return InternalError(what, where, "if the model itself runs, please report it")
+def _fault(what: str, graph: Graph, name: str) -> RfpError:
+    for value in graph.proto.graph.output:
+        known, dims = graph.shape(value.name), read_dims(value.type.tensor_type)
+        pairs = zip(known or (), dims or (), strict=False)
+        if any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs):
+            shown = f"output `{value.name}` is declared as {_shape(dims)} but is {_shape(known)}"
+            return ModelError(shown, name, "correct the declaration")
+    return InternalError(what, name, "if the model itself runs, please report it")
+
+
+def _shape(dims: Shape | None) -> str:
+    return f"[{', '.join('?' if d is None else str(d) for d in dims or ())}]"
 
 
 def _words(message: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, TypeProto
 
 from rfponnx.errors import ModelError
 from rfponnx.graph.external import is_external, stored_bytes
@@ -33,11 +33,10 @@ def check_stored(proto: ModelProto) -> None:
     ModelError
         Names the tensor.
     """
-    declared = {v.name: v.type.tensor_type.elem_type for v in proto.graph.input}
+    declared = {value.name: value.type.tensor_type for value in proto.graph.input}
     for tensor in proto.graph.initializer:
-        if declared.get(tensor.name, tensor.data_type) != tensor.data_type:
-            what = f"holds {_kind(tensor.data_type)}, declared is {_kind(declared[tensor.name])}"
-            raise ModelError(what, f"stored tensor `{tensor.name}`")
+        if tensor.name in declared:
+            _check_declared(tensor, declared[tensor.name])
     for tensor in tensors(proto.graph):
         where = f"stored tensor `{tensor.name}`"
         if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
@@ -46,6 +45,20 @@ def check_stored(proto: ModelProto) -> None:
             raise ModelError(f"negative dimension in {list(tensor.dims)}", where)
         if not is_external(tensor) and (difference := _difference(tensor)):
             raise ModelError(f"{difference}, its shape is {list(tensor.dims)}", where)
+
+
+def _check_declared(tensor: TensorProto, kind: TypeProto.Tensor) -> None:
+    """Refuse a stored tensor that is declared as an input of another type or shape."""
+    where = f"stored tensor `{tensor.name}`"
+    if kind.elem_type != tensor.data_type:
+        what = f"holds {_kind(tensor.data_type)}, declared is {_kind(kind.elem_type)}"
+        raise ModelError(what, where)
+    if not kind.HasField("shape"):
+        return
+    pairs = zip(kind.shape.dim, tensor.dims, strict=False)
+    same = all(d.dim_value == n or d.dim_value < 0 for d, n in pairs if d.HasField("dim_value"))
+    if not same or len(kind.shape.dim) != len(tensor.dims):
+        raise ModelError(f"declared with another shape than its own, {list(tensor.dims)}", where)
 
 
 def _kind(data_type: int) -> str:

@@ -80,7 +80,7 @@ def convert(
         raise OptionError(f"no method `{method}`", "--method", "it can be rfp")
     graph = read(model)
     converted = emit_model(plan_for(graph, options, sources, masks), method)
-    check_overlay(converted.model, graph.prepared.loaded)
+    check_overlay(converted.model, graph)
     return converted
 
 
