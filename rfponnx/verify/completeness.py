@@ -82,10 +82,14 @@ def l1_distance(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> Check:
 
 
 def file_sums(
-    rows: Sequence[Row], runs: Sequence[Run], values: Sequence[Run], plan: Plan, bound: float
+    rows: Sequence[Row],
+    runs: Sequence[Run],
+    values: Sequence[Run],
+    plan: Plan,
+    bound: float,
+    name: str = "relevances in the file sum up",
 ) -> Check:
     """Judge the sum of the relevances in the file itself against the explained tensors."""
-    name = "relevances in the file sum up"
     worst = 0.0
     for run, value in zip(runs, values, strict=True):
         for row in rows:

@@ -12,13 +12,14 @@ from onnx import ModelProto, ValueInfoProto
 from rfponnx.errors import Unsupported
 from rfponnx.verify import jacobian
 from rfponnx.verify.case import Case
-from rfponnx.verify.completeness import DOUBLE, completeness, first_break
+from rfponnx.verify.completeness import DOUBLE, completeness, file_sums, first_break
 from rfponnx.verify.engine import Array, Values
 from rfponnx.verify.float64 import Float64
 from rfponnx.verify.report import Check, judged, reported
 from rfponnx.verify.samples import Sample
 
 COMPLETENESS, JACOBIAN = "completeness, float64", "streams are derivatives"
+FILE_SUMS = "relevances in the file sum up, float64"
 SLOW = 20.0  # seconds worth a remark
 EVALUATED = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
@@ -73,6 +74,8 @@ class _Double:
         values = self.model.run(self._fed(moving, jacobian.STEPS[0]), [*names, *moved, *outputs])
         self._compare(values, outputs)
         yield self._completeness(values)
+        if self.case.options.bias == "split":
+            yield self._file_sums()
         found = [self._slope(values, coefficients, jacobian.STEPS[0])]
         for h in jacobian.STEPS[1:]:
             if found[-1].error <= jacobian.BOUND and not found[-1].kinks:
@@ -103,6 +106,13 @@ class _Double:
             lost = int((np.isfinite(single) & ~np.isfinite(values[name])).sum())
             if lost:
                 raise Unsupported(f"{lost} entries of `{name}` are no numbers in float64")
+
+    def _file_sums(self) -> Check:
+        """Judge the sum of the streams among which the file divides its offsets."""
+        model = Float64(self.case.converted.proto, self.case.converted.folder)
+        names = [n for r in self.rows for n in (r.value, r.relevance)]
+        values, plan = model.run(self.feeds, names), self.case.own.plan
+        return file_sums(self.rows, [values], [values], plan, DOUBLE, FILE_SUMS)
 
     def _completeness(self, values: Values) -> Check:
         check = completeness(COMPLETENESS, self.rows, [values], DOUBLE)

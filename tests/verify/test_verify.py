@@ -111,6 +111,18 @@ def test_explicit_bias_that_is_wrong_does_not_sum_up() -> None:
     assert failed(verify(original, model)) == {mutants.SUMS, mutants.FRESH}
 
 
+@pytest.mark.parametrize("readout", ["all", "predicted"])
+def test_offsets_divided_wrongly(readout: str) -> None:
+    """`split`: the streams themselves have to add up, in double precision to rounding."""
+    double = mutants.SUMS + ", float64"
+    original, converted = made("residual", bias="split", readout=readout)
+    assert double in {c.name for c in verify(original, converted).checks}
+    mutant = mutants.Mutant("share", (), mutants.scaled(1.001, "Div"))
+    model = mutants.broken(converted, original, mutant)
+    assert model is not None
+    assert failed(verify(original, model)) >= {mutants.SUMS, mutants.FRESH, double}
+
+
 def test_a_broken_overlay_is_found_at_its_node() -> None:
     original, converted = made("fusion")
     mutant = mutants.Mutant("sign", (), mutants.behind("Neg", "Gemm"))
