@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from string import ascii_letters
 
+import numpy as np
+
 from rfponnx.maps.base import Map, then
 from rfponnx.maps.contract import Einsum, Gemm, MatMul
-from rfponnx.maps.expr import number, tensor
+from rfponnx.maps.expr import array, number, tensor
 from rfponnx.maps.gain import Gain, spread
 from rfponnx.ops.op import At, Linearisation, Op, Term, ops
 from rfponnx.ops.product import multilinear
@@ -67,11 +69,20 @@ def einsum(at: At) -> Linearisation:
 def einsum_by(at: At, place: int) -> Map:
     """Return the map of one operand of an Einsum, the others held constant."""
     operands, result = equation(at)
-    mine = operands[place]
-    if len(set(mine)) != len(mine):
-        raise at.refuse(f"operand {place} of `{at.attr('equation')}` is read along a diagonal")
-    others = tuple(tensor(i) for k, i in enumerate(at.node.inputs) if k != place)
-    return Einsum(operands, result, place, others, at.input(place), at.y)
+    others = [tensor(i) for k, i in enumerate(at.node.inputs) if k != place]
+    mine, free = "", (c for c in ascii_letters if c not in "".join(operands))
+    for axis, letter in enumerate(operands[place]):
+        if letter not in mine:
+            mine += letter
+            continue
+        size = at.shape(at.input(place))[axis]  # a diagonal: times a matrix of units
+        if not isinstance(size, int):
+            raise at.refuse(f"the diagonal of `{at.input(place)}` is of a size not known")
+        mine += next(free)
+        operands = (*operands, letter + mine[-1])
+        others.append(array(np.eye(size)))
+    operands = (*operands[:place], mine, *operands[place + 1 :])
+    return Einsum(operands, result, place, tuple(others), at.input(place), at.y)
 
 
 def equation(at: At) -> tuple[tuple[str, ...], str]:
