@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from rfponnx.emit.start import mask_input, masks_input
-from rfponnx.errors import OptionError
+from rfponnx.errors import ModelError, OptionError
 from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import Loaded, load
 from rfponnx.graph.prepare import Prepared, prepare
@@ -27,6 +27,9 @@ from rfponnx.verify.samples import Sample, Samples, owners, shape_at
 
 Model = str | os.PathLike[str] | ModelProto
 MASKS = 3  # sources drawn where their number is free
+#: What the metadata of a conversion has to say.
+NEEDED = ("version", "method", "prefix", "options", "sources", "source_names", "masks", "report")
+AGAIN = "convert the original again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,7 @@ class Case:
     def __init__(self, original: Model, converted: Model | Converted, engine: Engine) -> None:
         self.engine = engine
         self.converted = opened(converted)
-        described = read_metadata(self.converted.proto)
-        if described is None:
-            raise OptionError(
-                "is not a converted model", self.converted.name, "make one with `rfponnx convert`"
-            )
-        self.described: Mapping[str, Any] = described
+        self.described = description(self.converted)
         self.original = opened(original)
         self.prepared: Prepared = prepare(self.original, rfp.MINIMUM_OPSET)
         self.samples: list[Sample] = []
@@ -165,6 +163,29 @@ class Case:
         return mask.astype(
             helper.tensor_dtype_to_np_dtype(self.graph.dtype(tensor) or TensorProto.FLOAT)
         )
+
+
+def description(converted: Loaded) -> Mapping[str, Any]:
+    """Return what the conversion wrote into the file.
+
+    Raises
+    ------
+    OptionError
+        There is nothing.
+    ModelError
+        It was damaged.
+    """
+    try:
+        found = read_metadata(converted.proto)
+    except ValueError as error:
+        raise ModelError(f"its metadata is damaged: {error}", converted.name, AGAIN) from error
+    if found is None:
+        hint = "make one with `rfponnx convert`"
+        raise OptionError("is not a converted model", converted.name, hint)
+    missing = [key for key in NEEDED if key not in found] if isinstance(found, dict) else NEEDED
+    if missing:
+        raise ModelError(f"its metadata lacks `{missing[0]}`", converted.name, AGAIN)
+    return found
 
 
 def opened(model: Model | Converted) -> Loaded:

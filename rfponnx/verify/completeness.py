@@ -76,9 +76,9 @@ def l1_distance(name: str, rows: Sequence[Row], runs: Sequence[Run]) -> Check:
         for row in rows:
             y = run[row.value].astype(np.float64)
             off = np.abs(y - run[row.relevance].astype(np.float64).sum(0))
-            found += off.reshape(len(off) if off.ndim else 1, -1).sum(1).tolist()
-    note = f"mean over {len(found)} samples, standard deviation {np.std(found):.1e}"
-    return reported(name, float(np.mean(found)), note)
+            found += [float(np.sum(part)) for part in (off if off.ndim else [off])]
+    note = f"mean over {len(found)} samples, standard deviation {np.std(found or [0.0]):.1e}"
+    return reported(name, float(np.mean(found or [0.0])), note)
 
 
 def file_sums(

@@ -68,8 +68,11 @@ class Engine:
     """
 
     def __init__(self, provider: str = "cpu", threads: int | None = None) -> None:
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            hint = "pip install 'rfponnx[cpu]' or 'rfponnx[gpu]'"
+            raise OptionError("ONNX Runtime is not installed", "", hint) from error
         name = PROVIDERS.get(provider, ("", {}))[0]
         if name not in onnxruntime.get_available_providers():
             has = [

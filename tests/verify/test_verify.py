@@ -168,6 +168,19 @@ def test_what_cannot_be_run_is_refused(options: dict[str, Any], what: str) -> No
         verify(*made("dense"), **options)
 
 
+@pytest.mark.parametrize("value", ["{", "[]", '{"version": "1"}', ""], ids=str)
+def test_damaged_metadata_is_refused(value: str) -> None:
+    original, converted = made("dense")
+    converted.metadata_props[0].value = value
+    with pytest.raises(ModelError, match="metadata"):
+        verify(original, converted)
+
+
+def test_a_batch_of_nothing() -> None:
+    report = verify(*made("dense"), inputs={"x": np.zeros((0, 6), np.float32)})
+    assert report.passed, told(report)
+
+
 def test_explicit_inputs_are_used() -> None:
     x = np.full((3, 6), np.float32(0.5))
     report = verify(*made("dense"), inputs={"x": x})
