@@ -161,7 +161,8 @@ class Case:
         sets = [helper.make_opsetid("", self.opset if opset is None else opset)]
         if self.domain:
             sets.append(helper.make_opsetid(self.domain, VERSIONS[self.domain]))
-        model = helper.make_model(graph, opset_imports=sets, ir_version=10)
+        ir = 9 if sets[0].version < 20 else 10
+        model = helper.make_model(graph, opset_imports=sets, ir_version=ir)
         return _typed(onnx.shape_inference.infer_shapes(model), values)
 
     def convert(self, model: ModelProto, *, windows: bool = False, **options: Any) -> Converted:
