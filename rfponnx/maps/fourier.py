@@ -54,6 +54,37 @@ class Fourier(Map):
         return Value(back, m.stack)
 
 
+@dataclass(frozen=True, slots=True)
+class RealInverse(Map):
+    """``x_t = sum over k <= n / 2 of c_k Re(y_k exp(2 pi i k t / n)) / n``, c_k 2, 1 at the ends.
+
+    The inverse, onesided transform: half a spectrum ``[*A, n / 2 + 1, *B, 2]`` becomes a real
+    signal ``[*A, n, *B, 1]``.
+    """
+
+    x: str
+    y: str
+    axis: int
+    length: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        axis = self.axis + int(r.stack)
+        return Value(transform(b, r.name, self.length, axis, True, True), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        """Return the onesided spectrum of m times ``c_k / n``."""
+        axis, rank = self.axis + int(m.stack), len(b.dims(self.x)) + int(m.stack)
+        n, two = b.dim(self.y, self.axis), b.ints([2])
+        half = b.op("Add", b.op("Div", n, two), b.ints([1]))
+        k = b.op("Range", b.ints(0), b.op("Squeeze", half), b.ints(1))
+        ends = b.op("Or", b.op("Equal", k, b.ints([0])), b.op("Equal", b.op("Mul", k, two), n))
+        weight = b.op("Cast", b.op("Where", ends, b.ints([1]), two), to=b.dtype(self.x))
+        weight = b.op("Div", weight, b.op("Cast", n, to=b.dtype(self.x)))
+        aligned = b.op("Reshape", weight, b.ints([-1, *[1] * (rank - 1 - axis)]))
+        back = b.op("Mul", transform(b, m.name, "", axis, False, True), aligned)
+        return Value(_fitted(b, back, axis, rank, half, b.dim(self.x, self.axis)), m.stack)
+
+
 def transform(b: Builder, v: str, length: str, axis: int, inverse: bool, onesided: bool) -> str:
     """Return a DFT node, spelled for the opset."""
     how = {"inverse": int(inverse), "onesided": int(onesided)}

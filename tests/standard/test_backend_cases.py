@@ -38,7 +38,6 @@ UNREACHED = ("test_dequantizelinear", "test_castlike")
 #: Cases that are about something else than the operator's row.
 OTHER: Mapping[str, str] = {
     "training": "in training mode",
-    "irfft": "its output has fewer entries than its input decides",
     "softcap_neginf_mask": "an infinity in the data itself",
 }
 
