@@ -97,7 +97,9 @@ class Description:
         return (*(f"mask {i}" for i in range(count - 1)), BIAS)
 
 
-def describe(text: str | None, outputs: Sequence[Port], model: str) -> Description | None:
+def describe(
+    text: str | None, inputs: Sequence[Port], outputs: Sequence[Port], model: str
+) -> Description | None:
     """Read the metadata entry of a file; ``None`` for a model that was not converted.
 
     Raises
@@ -108,7 +110,10 @@ def describe(text: str | None, outputs: Sequence[Port], model: str) -> Descripti
     if text is None:
         return None
     try:
-        return _read(json.loads(text), {p.name: p for p in outputs})
+        found = _read(json.loads(text), {p.name: p for p in outputs})
+        if found.masks is not None and f"{found.masks}_masks" not in {p.name for p in inputs}:
+            raise ValueError("the masks are others")
+        return found
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         what = "its description by rfponnx is damaged"
         raise ModelError(what, model, "convert the original again") from error

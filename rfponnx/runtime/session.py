@@ -148,7 +148,7 @@ class Session:
         self.inputs: tuple[Port, ...] = self.engine.inputs
         self.outputs: tuple[Port, ...] = self.engine.outputs
         text = self.engine.metadata.get("rfponnx")
-        self.description = describe(text, self.outputs, self.name)
+        self.description = describe(text, self.inputs, self.outputs, self.name)
         self._memory, self._unit = memory, 0.0
 
     @property

@@ -83,6 +83,7 @@ def _stages(case: Case, float64: bool) -> dict[str, Callable[[], Iterable[Check]
 def _guarded(name: str, stage: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     """Make an error of a stage a check that fails: another model, a broken overlay."""
     try:
-        yield from stage()
+        with guarded(name):
+            yield from stage()
     except RfpError as error:
         yield Check(name, IMPOSSIBLE, "possible", False, str(error))
