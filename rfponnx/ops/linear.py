@@ -138,7 +138,7 @@ def mean_of(at: At) -> Linearisation:
     """``y = (a + b + ...) / n``."""
     share = number(1.0) / number(len(at.node.inputs))
     terms = (Term(i, then(Gain(share, i, i), spread(at.graph, i, at.y))) for i in at.node.inputs)
-    return Linearisation(tuple(terms))
+    return Linearisation(tuple(terms), affine=True)
 
 
 def neg(at: At) -> Linearisation:
