@@ -9,7 +9,8 @@ import pytest
 
 from tests.laws.formulas import FORMULAS, matrix
 from tests.ops import cases_conv, cases_linear, cases_pool, cases_rearrange, cases_resize
-from tests.ops.harness import Algebra, Case, worst
+from tests.ops.algebra import Algebra
+from tests.ops.harness import Case, worst
 
 TABLES = (cases_conv, cases_linear, cases_pool, cases_rearrange, cases_resize)
 

@@ -7,7 +7,7 @@ has to hold for all of them.  Tables live in `cases_*.py`, one a family, each wi
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -18,22 +18,14 @@ import onnxruntime as ort
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 import rfponnx
-from rfponnx.graph.builder import Builder, model_with
-from rfponnx.graph.graph import FLOATS, Graph
-from rfponnx.graph.load import load
-from rfponnx.graph.prepare import prepare
-from rfponnx.maps.base import Map, Value
+from rfponnx.graph.graph import FLOATS
 from rfponnx.methods.convert import Converted
-from rfponnx.plan.plan import Step
 from rfponnx.verify.float64 import Float64
 
 Array = np.ndarray[Any, Any]
 
 #: Operator sets of other domains, where a case names one.
 VERSIONS = {"ai.onnx.ml": 3, "com.microsoft": 1}
-
-#: The opset that has ScatterElements with reduction, which pulls are written with.
-PULL_OPSET = 16
 
 
 class Operand:
@@ -249,112 +241,6 @@ def run_float32(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Arra
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A term of a step, its map, and the primal's values at both of its ends."""
-
-    step: Step
-    x: str
-    map: Map
-    shape_x: tuple[int, ...]
-    shape_y: tuple[int, ...]
-
-
-class Algebra:
-    """The maps of a case as functions of arrays, in float64.
-
-    Attributes
-    ----------
-    graph
-        The prepared model, at an opset that pulls can be written in.
-    steps, values
-        The plan's steps; every tensor of the primal that a map starts or ends at.
-    pairs
-        One for each carried term of each step.
-    """
-
-    def __init__(self, case: Case, *, free: bool = False, kind: str = "") -> None:
-        options = {"linearisation": kind} if kind else {}
-        raised = prepare(load(case.model(free=free)), PULL_OPSET).proto
-        plan = case.convert(raised, **options).plan
-        self.graph, self.feeds = plan.graph, case.feeds()
-        ends = {s.y for s in plan.steps} | {t.x for s in plan.steps for t in s.linearisation.terms}
-        self.values = tensors_of(plan.graph, self.feeds, ends)
-        self.steps = plan.steps
-        self.pairs = [
-            Pair(s, t.x, t.map, self.values[t.x].shape, self.values[s.y].shape)
-            for s in plan.steps
-            for t in s.linearisation.terms
-            if t.x in plan.carried
-        ]
-
-    def push(self, pair: Pair, u: Array, *, stack: bool = False) -> Array:
-        """Return ``A u``; with `stack`, for every row of ``u``."""
-        return self._apply(pair, u, stack, pull=False)
-
-    def pull(self, pair: Pair, v: Array, *, stack: bool = False) -> Array:
-        """Return ``A^T v``; with `stack`, for every row of ``v``."""
-        return self._apply(pair, v, stack, pull=True)
-
-    def _apply(self, pair: Pair, values: Array, stack: bool, *, pull: bool) -> Array:
-        b = Builder(self.graph, "law")
-        given = b.name("given")
-        value = Value(given, stack)
-        result = pair.map.pull(b, value) if pull else pair.map.push(b, value)
-        assert result.window is None
-        assert result.stack == stack, "a map changed the stack axis"
-        name = b.named(b.name("result"), "Identity", result.name)
-        model = model_with(self.graph.proto, b)
-        dtype = self.graph.dtype(pair.step.y)
-        free = [f"given_{i}" for i in range(values.ndim)]
-        model.graph.input.append(helper.make_tensor_value_info(given, dtype, free))
-        return Float64(model).run({**self.feeds, given: values}, [name])[name]
-
-
-def tensors_of(graph: Graph, feeds: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
-    """Return tensors of the primal in float64, weights among them."""
-    weights = {t.name: _wide(numpy_helper.to_array(t)) for t in graph.proto.graph.initializer}
-    asked = sorted(set(names) - {""})
-    found = Float64(graph.proto).run(feeds, [n for n in asked if n not in weights])
-    return {n: weights[n] if n in weights else _wide(found[n]) for n in asked}
-
-
-class Local:
-    """One step's own nodes as a function of the tensors they read, in float64."""
-
-    def __init__(self, algebra: Algebra, step: Step) -> None:
-        graph = algebra.graph
-        makers = [graph.producer(t) for t in step.linearisation.through]
-        places = sorted({n.index for n in makers if n is not None} | {step.node.index})
-        nodes = [graph.proto.graph.node[i] for i in places]
-        made = {o for n in nodes for o in n.output}
-        read = list(dict.fromkeys(i for n in nodes for i in n.input if i and i not in made))
-        self.y = step.y
-        self.feeds = tensors_of(graph, algebra.feeds, read)
-        inputs = [_value_info(n, v) for n, v in self.feeds.items()]
-        sub = helper.make_graph(nodes, "step", inputs, [ValueInfoProto(name=step.y)])
-        self.model = Float64(helper.make_model(sub, opset_imports=graph.proto.opset_import))
-
-    def __call__(self, x: str, values: Array) -> Array:
-        """Return y with one tensor replaced."""
-        return self.model.run({**self.feeds, x: values}, [self.y])[self.y]
-
-
-def _wide(value: Array) -> Array:
-    return value.astype(np.float64) if value.dtype.kind == "f" else value
-
-
-def _value_info(name: str, value: Array) -> ValueInfoProto:
-    dtype = helper.np_dtype_to_tensor_dtype(value.dtype)
-    return helper.make_tensor_value_info(name, dtype, value.shape)
-
-
-def dot(a: Array, b: Array) -> float:
-    """Return the inner product of two arrays of one shape."""
-    assert a.shape == b.shape, f"{a.shape} against {b.shape}"
-    return float(np.sum(a * b))
-
-
 def worst(a: Array, b: Array) -> float:
     """Return the largest difference relative to the largest entry."""
     assert a.shape == b.shape, f"{a.shape} against {b.shape}"
@@ -362,18 +248,6 @@ def worst(a: Array, b: Array) -> float:
         return 0.0
     scale = max(float(np.abs(a).max()), float(np.abs(b).max()), 1e-30)
     return float(np.abs(a - b).max()) / scale
-
-
-def central_difference(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> Array:
-    """Return the derivative of f at x along v by five points, exact to the fourth order of h."""
-    near, far = f(x + h * v) - f(x - h * v), f(x + 2 * h * v) - f(x - 2 * h * v)
-    return np.asarray((8 * near - far) / (12 * h))
-
-
-def smooth_entries(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> Array:
-    """Return where the differences to both sides agree: there f has a derivative."""
-    right, left, y = f(x + h * v), f(x - h * v), f(x)
-    return np.asarray(np.abs(right - 2 * y + left) <= 1e-2 * h * (1 + np.abs(y)))
 
 
 def nodes_of(*rows: tuple[Any, ...]) -> Callable[[], list[NodeProto]]:

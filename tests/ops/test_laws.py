@@ -11,18 +11,13 @@ import pytest
 
 from rfponnx.errors import Unsupported
 from rfponnx.ops.registry import table
+from tests.ops.algebra import Algebra, Local, Pair, central_difference, dot, smooth_entries
 from tests.ops.harness import (
-    Algebra,
     Case,
-    Local,
-    Pair,
-    central_difference,
     converted,
-    dot,
     in_float64,
     relevances,
     run_float32,
-    smooth_entries,
     variants,
     worst,
 )
