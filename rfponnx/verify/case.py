@@ -22,6 +22,7 @@ from rfponnx.plan.explained import Explained
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan
 from rfponnx.verify.engine import Array, Engine, Values
+from rfponnx.verify.float64 import to_double
 from rfponnx.verify.primal import run_time_masks
 from rfponnx.verify.samples import Sample, Samples, owners, shape_at
 
@@ -71,23 +72,36 @@ class Case:
         """The options that the file was converted with."""
         return Options.from_json(self.described["options"])
 
-    def plan(self, **changed: str) -> Plan:
-        """Return the plan of the file, with some options changed."""
+    def emitted(self, graph: Graph, **changed: str) -> Converted:
+        """Return a fresh conversion by the file's options, some of them changed."""
         options = replace(self.options, **changed)  # type: ignore[arg-type]
-        return plan_for(self.graph, options, self.described["sources"], self.described["masks"])
+        plan = plan_for(graph, options, self.described["sources"], self.described["masks"])
+        return emit_model(plan, self.described["method"])
 
     @cached_property
     def own(self) -> Converted:
         """The original converted again as the file says."""
-        return emit_model(self.plan(), self.described["method"])
+        return self.emitted(self.graph)
 
     @cached_property
     def explicit(self) -> Converted:
         """The original converted so that it can be tested: bias travels, all classes are read."""
         same = self.options.bias == "explicit" and self.options.readout == "all"
-        if same:
-            return self.own
-        return emit_model(self.plan(bias="explicit", readout="all"), self.described["method"])
+        return self.own if same else self.emitted(self.graph, bias="explicit", readout="all")
+
+    @cached_property
+    def widened(self) -> Graph | None:
+        """The original in double precision, if half-precision tensors carry relevance.
+
+        The overlay's own numbers (a small eps, the slope of a step) are rounded to the type of
+        the model: in float32 as its attributes are, in float16 so much that double precision
+        shows it.
+        """
+        types = {self.graph.dtype(t) for t in self.own.plan.carried}
+        if not types & {TensorProto.FLOAT16, TensorProto.BFLOAT16}:
+            return None
+        wide = to_double(self.prepared.proto, self.original.folder)
+        return Graph(prepare(load(wide), rfp.MINIMUM_OPSET))
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

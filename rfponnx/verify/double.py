@@ -59,11 +59,14 @@ def foreign_values(case: Case, sample: Sample) -> Values:
 class _Double:
     def __init__(self, case: Case) -> None:
         assert case.smallest is not None
-        self.case, self.plan = case, case.explicit.plan
-        self.folder = case.original.folder
+        self.case, self.explicit, self.file = case, case.explicit, case.converted.proto
+        if case.widened is not None:
+            self.explicit = case.emitted(case.widened, bias="explicit", readout="all")
+            self.file = case.emitted(case.widened).model
+        self.plan = self.explicit.plan
         self.feeds = {**case.feeds(case.smallest), **foreign_values(case, case.smallest)}
-        self.twice = jacobian.doubled(case.explicit)
-        self.model = Float64(self.twice.model, self.folder)
+        self.twice = jacobian.doubled(self.explicit)
+        self.model = Float64(self.twice.model, case.original.folder)
         self.rows = case.rows
 
     def checks(self, began: float) -> Iterator[Check]:
@@ -109,7 +112,7 @@ class _Double:
 
     def _file_sums(self) -> Check:
         """Judge the sum of the streams among which the file divides its offsets."""
-        model = Float64(self.case.converted.proto, self.case.converted.folder)
+        model = Float64(self.file, self.case.converted.folder)
         names = [n for r in self.rows for n in (r.value, r.relevance)]
         values, plan = model.run(self.feeds, names), self.case.own.plan
         return file_sums(self.rows, [values], [values], plan, DOUBLE, FILE_SUMS)
@@ -120,13 +123,13 @@ class _Double:
             return check
 
         def evaluate(model: ModelProto, names: Sequence[str]) -> Any:
-            return Float64(model, self.folder).run(self.feeds, names)
+            return Float64(model, self.case.original.folder).run(self.feeds, names)
 
         return judged(
             check.name,
             float(check.value),
             DOUBLE,
-            first_break(self.case.explicit, evaluate, DOUBLE),
+            first_break(self.explicit, evaluate, DOUBLE),
         )
 
     def _judged(self, found: Sequence[jacobian.Slope], cost: str) -> Check:

@@ -62,7 +62,7 @@ class Samples:
         self._graph, self._engine, self._seed = graph, engine, seed
         self._original = engine.open(graph.prepared.loaded)
         self._inner: Runner | None = None
-        shapes = [_symbols(graph, name) for name in graph.inputs]
+        shapes = [_symbols(graph, name) for name in graph.inputs if graph.shape(name) is not None]
         free = dict.fromkeys(d for s in shapes for d in s if isinstance(d, str))
         self._front = {s[0] for s in shapes if s and isinstance(s[0], str)}
         self._hints = {s: h for s, h in size_hints(graph).items() if s in free}
@@ -103,6 +103,7 @@ class Samples:
         sizes = {
             symbol: int(size)
             for name in self._graph.inputs
+            if self._graph.shape(name) is not None
             for symbol, size in zip(_symbols(self._graph, name), feeds[name].shape, strict=False)
             if isinstance(symbol, str)
         }

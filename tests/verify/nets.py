@@ -80,10 +80,13 @@ pixels (float[N, 3, H, W] image) => (int64[N, H, W] classes) {
 
 
 def net(
-    described: tuple[str, Shapes], *, opset: int = 17, ir: int = 9, seed: int = 0
-) -> onnx.ModelProto:
+    described: tuple[str, Shapes], *, opset: int = 17, ir: int = 9, seed: int = 0,
+    dtype: str = "float32",
+) -> onnx.ModelProto:  # fmt: skip
     """Return a model with weights drawn so that activations keep their size."""
     text, shapes = described
+    names = {"float16": "float16[", "float64": "double["}
+    text = text.replace("float[", names.get(dtype, "float["))
     rng = np.random.default_rng(seed)
     head = f'<ir_version: {ir}, opset_import: ["": {opset}]>\n'
     model = onnx.parser.parse_model(head + text)
@@ -92,5 +95,5 @@ def net(
         value = rng.normal(size=shape) * np.sqrt(2 / fan)
         if name == "variance":
             value = np.abs(value) + 0.5
-        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(dtype), name))
     return model

@@ -220,6 +220,18 @@ def test_outputs_that_sources_reach_by_steps_only() -> None:
     assert report.passed, told(report)
 
 
+@pytest.mark.parametrize("described", [nets.FUSION, nets.RESIDUAL], ids=["fusion", "residual"])
+def test_half_precision_is_exact_in_double(described: Any) -> None:
+    """Its small numbers and the slopes of its steps are not, so a double of it is converted."""
+    original = nets.net(described, dtype="float16")
+    for bias in ("separate", "split"):
+        report = verify(original, rfponnx.convert(original, bias=bias))
+        assert report.passed, told(report)
+        bounds = {c.name: c.bound for c in report.checks}
+        assert bounds["completeness, float64"] == 1e-12
+        assert bounds["streams are derivatives"] == 1e-6
+
+
 def test_an_image_a_little_smaller_than_its_pool() -> None:
     """ONNX Runtime takes what there is; so has the evaluation in float64."""
     text = (
