@@ -8,6 +8,7 @@ from typing import Any
 
 from rfponnx.maps.base import Map
 from rfponnx.maps.conv import Attrs, Conv, ConvTranspose, Geometry
+from rfponnx.maps.deform import DeformConv
 from rfponnx.maps.expr import per_channel, tensor
 from rfponnx.maps.kernel import KernelOfConv, KernelOfTranspose, PerChannel
 from rfponnx.ops.op import At, Linearisation, Op, Term
@@ -76,6 +77,19 @@ def conv_transpose(at: At) -> Linearisation:
     return _affine(at, by)
 
 
+def deform_conv(at: At) -> Linearisation:
+    """A Conv that reads x at moved places: weights, offset and mask are released."""
+    weight, offset, bias, mask = (at.input(i) for i in range(1, 5))
+    held = [f"`{i}`" for i in (weight, offset, bias, mask) if i and at.carries(i)]
+    note = f"released {' and '.join(held)}" if held else ""
+    if not at.carries(at.x):
+        return Linearisation(note=note)
+    geometry, parts = lying(at, kernel_of(at, weight)), int(at.attr("offset_group", 1))
+    form = DeformConv(tensor(weight), offset, mask, parts, geometry, attributes(at))
+    shift = per_channel(tensor(bias), at.rank(at.y)) if bias else None
+    return at.linear(form, offset=shift, affine=True, note=note)
+
+
 def channels(at: At, axis: int) -> int:
     """Return the size of the weights along an axis."""
     size = at.shape(at.input(1))[axis]
@@ -105,5 +119,6 @@ def _affine(at: At, by: Callable[[int], Map]) -> Linearisation:
 
 OPS = (
     Op("Conv", "linear", conv, "y = W * x + b"),
+    Op("DeformConv", "linear", deform_conv, "y = W * x at moved places + b"),
     Op("ConvTranspose", "linear", conv_transpose, "y = W^T * x + b"),
 )

@@ -19,6 +19,7 @@ from rfponnx.ops import (
     product,
     rearrange,
     resize,
+    rotate,
     select,
     selfgate,
     softmax,
@@ -26,7 +27,7 @@ from rfponnx.ops import (
 from rfponnx.ops.op import Op
 
 FAMILIES = (
-    *(linear, conv, pool, resize, fourier, normalise, norms, ml, rearrange, indexing),
+    *(linear, conv, pool, resize, fourier, rotate, normalise, norms, ml, rearrange, indexing),
     *(activation, selfgate, select, piecewise, power, product, softmax),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rfponnx.maps.resize import Resize
-from rfponnx.maps.sample import GridSample
+from rfponnx.maps.sample import GridSample, Reading
 from rfponnx.ops.conv import attributes
 from rfponnx.ops.op import At, Linearisation, Op
 
@@ -80,9 +80,8 @@ def grid_sample(at: At) -> Linearisation:
         return Linearisation(note=note)
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(spelled, spelled)
     aligned = bool(at.attr("align_corners", 0))
-    padding = at.attr("padding_mode", "zeros")
-    form = GridSample(at.x, at.y, grid, mode, padding, spelled, aligned)
-    return at.linear(form, note=note)
+    reading = Reading(at.x, mode, at.attr("padding_mode", "zeros"), aligned)
+    return at.linear(GridSample(at.x, at.y, grid, reading, attributes(at)), note=note)
 
 
 OPS = (

@@ -18,6 +18,7 @@ from onnx.reference.op_run import OpRun
 
 from rfponnx.verify import (
     kernels_conv,
+    kernels_deform,
     kernels_flow,
     kernels_index,
     kernels_math,
@@ -33,6 +34,7 @@ KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
     {
         ("", "Conv"): kernels_conv.conv,
         ("", "ConvTranspose"): kernels_conv.conv_transpose,
+        ("", "DeformConv"): kernels_deform.deform_conv,
         ("", "MaxPool"): kernels_pool.max_pool,
         ("", "AveragePool"): kernels_pool.average_pool,
         ("", "LpPool"): kernels_pool.lp_pool,

@@ -24,6 +24,28 @@ def transposed(
     return Case("ConvTranspose", about, [X(tuple(x)), W(tuple(w)), *more], attrs)
 
 
+def deformed(
+    about: str, x: Sequence[int], w: Sequence[int], *, masked: bool = True, **attrs: Any
+) -> Case:
+    """Return a DeformConv of tensors of some shapes, moved by up to a little more than one."""
+    strides, dilations = attrs.get("strides", (1, 1)), attrs.get("dilations", (1, 1))
+    pads, parts = attrs.get("pads", (0, 0, 0, 0)), attrs.get("offset_group", 1)
+    sizes = [
+        (x[2 + i] + pads[i] + pads[2 + i] - dilations[i] * (w[2 + i] - 1) - 1) // strides[i] + 1
+        for i in range(2)
+    ]
+    taps = parts * w[2] * w[3]
+    operands = [
+        X(tuple(x)),
+        W(tuple(w)),
+        N((x[0], 2 * taps, *sizes), low=-1.3, high=1.3),
+        W((w[0],)),
+    ]
+    if masked:
+        operands.append(N((x[0], taps, *sizes)))
+    return Case("DeformConv", about, operands, attrs, opset=19, free=(0, 2, 3))
+
+
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
 CASES = (
@@ -110,4 +132,16 @@ CASES = (
     transposed("SAME_UPPER, stride 1", (1, 2, 4, 3), (2, 3, 4, 3), auto_pad="SAME_UPPER"),
     transposed("VALID", (1, 2, 3, 4), (2, 3, 2, 3), auto_pad="VALID", strides=[1, 2]),
     transposed("pads beyond the kernel", (1, 2, 6, 6), (2, 2, 2, 2), pads=[2, 1, 1, 2]),
+    deformed("a plain one", (2, 2, 5, 6), (3, 2, 3, 2)),
+    deformed("no mask", (1, 2, 5, 5), (3, 2, 2, 2), masked=False),
+    deformed(
+        "strides, pads, dilations",
+        (1, 2, 6, 7),
+        (3, 2, 3, 2),
+        strides=[2, 1],
+        pads=[1, 1, 2, 0],
+        dilations=[1, 2],
+    ),
+    deformed("groups", (1, 4, 5, 5), (6, 2, 2, 2), group=2),
+    deformed("offsets of two groups", (2, 4, 4, 4), (3, 4, 2, 2), offset_group=2),
 )
