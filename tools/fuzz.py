@@ -83,6 +83,8 @@ def models() -> list[list[tuple[str, bytes]]]:
     nets = [(p.stem, p.read_bytes()) for p in sorted((ROOT / "fixtures").glob("*.onnx"))]
     with warnings.catch_warnings(action="ignore"):
         cases = [c for c in collect_testcases(None) if c.model and c.model.ByteSize() < LARGEST]
+    # the softmax of a row that is all masked is NaN in the original, which hides it later
+    cases = [case for case in cases if "fullymasked" not in case.name]
     groups: dict[frozenset[str], list[tuple[str, bytes]]] = {}
     for case in cases:
         if case.model and any(i.type.tensor_type.elem_type == 1 for i in case.model.graph.input):

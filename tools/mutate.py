@@ -40,6 +40,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -201,7 +202,7 @@ def operators_near(file: str) -> tuple[str, ...]:
         if name == module or f"from {module} import" in path.read_text(encoding="utf-8"):
             rows = getattr(importlib.import_module(name), "OPS", ())
             found[name] = [row.name for row in rows]
-    names = list(dict.fromkeys(found.get(module) or sum(found.values(), [])))
+    names = list(dict.fromkeys(found.get(module) or chain.from_iterable(found.values())))
     step = 1 if found.get(module) else -(-len(names) // WORDS) or 1
     return tuple(names[::step])
 

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 
 import onnx
 from onnx import (
-    GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
     ValueInfoProto,
     helper,
-    numpy_helper,
 )
 
 from rfponnx.errors import ModelError
 from rfponnx.graph.external import is_external
 from rfponnx.graph.load import Loaded
+from rfponnx.graph.meaning import in_new_words
 from rfponnx.graph.walk import order
 
 #: Initializers up to this many elements stay visible to the converter, which reads some of them.
@@ -29,12 +28,6 @@ SMALL = 512
 #: Every supported ONNX Runtime runs this opset; above it, the installed one is asked.
 SURE_OPSET = 19
 SURE_IR = 9
-
-#: From here on, Resize says where the entries of its output lie on its input.
-COORDINATES_SINCE = 11
-
-#: From here on, Softmax and its like work along one axis; before, on a matrix of all behind it.
-AXIS_ALONE_SINCE = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,50 +186,13 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     have = {t.name for t in proto.graph.initializer} | {v.name for v in proto.graph.input}
     # as nodes: before IR 4 a new initializer would have to become an input too
     added = [_constant(t) for t in done.graph.initializer if t.name not in have]
-    if default_opset(proto) < COORDINATES_SINCE <= version:
-        _interpolate_as_before(done.graph)
-    for node in done.graph.node:  # the checker stumbles over the default of opset 13
-        if node.op_type == "MeanVarianceNormalization" and not node.attribute:
-            node.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
-    made: Sequence[NodeProto] = done.graph.node
-    if default_opset(proto) < AXIS_ALONE_SINCE <= version:
-        made = [part for node in made for part in _coerced(node)]
+    made = in_new_words(done.graph, default_opset(proto), version)
     nodes = _restored(proto.graph.node, made)
     result = _with_nodes(proto, [*added, *nodes])
     kept = [o for o in result.opset_import if o.domain not in ("", "ai.onnx")]
     del result.opset_import[:]
     result.opset_import.extend([helper.make_opsetid("", version), *kept])
     return result
-
-
-def _interpolate_as_before(graph: GraphProto) -> None:
-    """Write what Resize and Upsample meant before they had attributes for it; converters do not."""
-    stored = {t.name: t for t in graph.initializer}
-    constants = (n for n in graph.node if n.op_type == "Constant")
-    stored |= {n.output[0]: a.t for n in constants for a in n.attribute if a.name == "value"}
-    resizes = (n for n in graph.node if n.op_type == "Resize" and len(n.input) > 2)
-    for node in resizes:
-        how = {"coordinate_transformation_mode": "asymmetric"}
-        if next((a.s for a in node.attribute if a.name == "mode"), b"nearest") == b"nearest":
-            scales = stored.get(node.input[2])
-            shrinks = scales is not None and max(numpy_helper.to_array(scales)) <= 1
-            how["nearest_mode"] = "ceil" if shrinks else "floor"
-        node.attribute.extend(helper.make_attribute(k, v) for k, v in how.items())
-
-
-def _coerced(node: NodeProto) -> list[NodeProto]:
-    """Write out the matrix that Hardmax used to make of its input; converters do not."""
-    if node.op_type != "Hardmax" or node.domain not in ("", "ai.onnx"):
-        return [node]
-    x, y = node.input[0], node.output[0]
-    shape, matrix, hard = (f"{y}/coerced_{part}" for part in ("shape", "matrix", "hard"))
-    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-    return [
-        helper.make_node("Shape", [x], [shape]),
-        helper.make_node("Flatten", [x], [matrix], axis=axis),
-        helper.make_node("Hardmax", [matrix], [hard], axis=1),
-        helper.make_node("Reshape", [hard, shape], [y]),
-    ]
 
 
 def _constant(tensor: TensorProto) -> NodeProto:

@@ -21,7 +21,7 @@ from rfponnx.graph.prepare import prepare
 from rfponnx.methods.rfp import MINIMUM_OPSET
 from tools.fuzz import runs, same, session
 
-FEW = 4  # cases of an operator in an opset
+FEW = 2  # cases of an operator in an opset
 
 
 def older(model: onnx.ModelProto) -> Iterator[int]:
@@ -78,7 +78,7 @@ def test_raising_the_opset_changes_no_bit() -> None:
         changed += [name for a, b, c in pairs if same(a, b) and not same(a, c)]
         count += 1
     assert not changed
-    assert count > 200
+    assert count > 150
 
 
 def test_the_law_can_fail() -> None:

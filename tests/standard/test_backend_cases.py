@@ -25,10 +25,10 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent"),
     **dict.fromkeys(("If", "Loop", "Scan"), "control flow"),
     **dict.fromkeys(("OptionalGetElement", "SequenceMap"), "no tensors but containers"),
-    **dict.fromkeys(("Attention", "RotaryEmbedding"), "attention as one node"),
+    "Attention": "attention as one node",
     **dict.fromkeys(("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"), "training"),
     **dict.fromkeys(("DynamicQuantizeLinear", "TensorScatter"), "codes and caches"),
-    **dict.fromkeys(("DeformConv", "AffineGrid", "MelWeightMatrix", "STFT", "Det"), "no row"),
+    **dict.fromkeys(("AffineGrid", "MelWeightMatrix", "STFT", "Det"), "no row"),
     "TreeEnsemble": "piecewise constant, a model of its own",
 }
 
