@@ -128,6 +128,7 @@ def _report(error: BaseException, as_json: bool) -> int:
             print(json.dumps({"error": fields}, indent=2), flush=True)
         else:
             print(f"error: {problem}", file=sys.stderr, flush=True)
+        sys.stdout.flush()  # what is still held back would fail when the interpreter ends
     except OSError:
         _forget_stdout()
     return INTERRUPTED if stopped else BAD

@@ -93,7 +93,8 @@ def test_names_that_a_terminal_cannot_print(here: Path) -> None:
 def test_an_ended_program_leaves_nothing(number: int, code: int, here: Path) -> None:
     """It is stopped while it writes its output: nothing half-written stays."""
     slow = (
-        "import os, time, rfponnx_cli.main as m; replace = os.replace\n"
+        "import os, signal, time, rfponnx_cli.main as m; replace = os.replace\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "def wait(*a):\n    print('writing', flush=True); time.sleep(30); replace(*a)\n"
         "os.replace = wait; m.main()"
     )

@@ -18,7 +18,8 @@ from tests.hostile.models import WEIGHT, good, saved, with_external
 
 #: The program, waiting for ever before it gives a file its final name.
 WAITING = """
-import os, time, rfponnx_cli.main
+import os, signal, time, rfponnx_cli.main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 def wait(*_):
     print("writing", flush=True)
     time.sleep(60)

@@ -463,15 +463,16 @@ def test_weights_outside_the_file_stay_outside(place: str, tmp_path: Path) -> No
     assert np.abs(found - inside).max() <= 1e-5 * np.abs(inside).max()
 
 
+# The peak that getrusage tells is inherited from the process that starts this one.
 BIG = """
-import resource, sys
-import onnx
+import re, sys
 import rfponnx
 rfponnx.convert(sys.argv[1], bias="explicit").save(sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 def test_weights_outside_the_file_are_never_in_memory(tmp_path: Path) -> None:
     """1 GB of weights (a file with a hole) takes no more memory than a small model does."""
     rows, columns = 4, 2**26
