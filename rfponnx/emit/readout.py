@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rfponnx.emit.forward import Forward, total
-from rfponnx.emit.start import masks_input
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import whole
 from rfponnx.plan.explained import Explained
 from rfponnx.plan.plan import Plan
+from rfponnx.plan.sources import masks_input
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ import numpy as np
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Value, Window, whole
 from rfponnx.plan.plan import Group, Plan
-from rfponnx.plan.sources import mask_input as mask_input  # noqa: PLC0414
-from rfponnx.plan.sources import mask_of
-from rfponnx.plan.sources import masks_input as masks_input  # noqa: PLC0414
+from rfponnx.plan.sources import mask_input, mask_of, masks_input
 from rfponnx.plan.spec import Piece, Slice
 
 

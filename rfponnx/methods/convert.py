@@ -12,7 +12,6 @@ import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
 from rfponnx.emit.readout import Result
-from rfponnx.emit.start import mask_input, masks_input
 from rfponnx.errors import OptionError, guarded
 from rfponnx.graph.accept import check_loads, check_overlay
 from rfponnx.graph.builder import Builder, model_with
@@ -24,7 +23,7 @@ from rfponnx.methods import rfp
 from rfponnx.methods.metadata import read_metadata, write_metadata
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan, make_plan
-from rfponnx.plan.sources import Masks, default_sources
+from rfponnx.plan.sources import Masks, default_sources, mask_input, masks_input
 from rfponnx.plan.spec import parse
 from rfponnx.version import VERSION
 

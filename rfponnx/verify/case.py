@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from rfponnx.emit.start import mask_input, masks_input
 from rfponnx.errors import ModelError, OptionError
 from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import Loaded, load
@@ -21,6 +20,7 @@ from rfponnx.methods.convert import Converted, emit_model, plan_for, read_metada
 from rfponnx.plan.explained import Explained
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan
+from rfponnx.plan.sources import mask_input, masks_input
 from rfponnx.verify.engine import Array, Engine, Values
 from rfponnx.verify.float64 import to_double
 from rfponnx.verify.primal import run_time_masks

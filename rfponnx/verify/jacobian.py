@@ -15,13 +15,12 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import make_tensor_value_info
 
-from rfponnx.emit.start import mask_input, masks_input
 from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Node
 from rfponnx.maps.base import Value, add, push
 from rfponnx.methods.convert import Converted
 from rfponnx.plan.plan import Plan, Step
-from rfponnx.plan.sources import by_tensor
+from rfponnx.plan.sources import by_tensor, mask_input, masks_input
 from rfponnx.verify.case import Row
 from rfponnx.verify.engine import Array, Values
 

@@ -10,13 +10,13 @@ from typing import Any
 from google.protobuf.message import Message
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from rfponnx.emit.start import mask_input, masks_input
 from rfponnx.errors import RfpError
 from rfponnx.graph.external import is_external, reference
 from rfponnx.graph.load import Loaded
 from rfponnx.graph.prepare import Prepared
 from rfponnx.graph.walk import tensors
 from rfponnx.methods.metadata import KEY
+from rfponnx.plan.sources import mask_input, masks_input
 from rfponnx.verify.report import Check, judged
 
 _CHUNK = 1 << 20
