@@ -266,8 +266,10 @@ def run(chosen: Sequence[Mutant], args: argparse.Namespace) -> list[Mutant]:
             shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*SKIPPED))
             copies.put(copy)
         words = {w for m in chosen for w in [*stages_of(m, args.tests)][-2:]}
-        if not all(green(copy, w, args.limit) for w in sorted(words)):
-            sys.exit("the tests fail, or take too long, without any mutant")
+        for stage in sorted(words):
+            print(f"without a mutant: {' '.join(stage)[:70]}", flush=True)
+            if not green(copy, stage, args.limit):
+                sys.exit("the tests fail, or take too long, without any mutant")
 
         def judge(mutant: Mutant) -> None:
             copy = copies.get()
