@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 @click.command(short_help="Write the relevance graph of MODEL.")
 @click.argument("model")
 @click.option("-o", "--output", metavar="OUT", help="By default MODEL.<method>.onnx beside it.")
-@click.option("--method", default="rfp", show_default=True, metavar="METHOD")
 @planning
 @click.option(
     "--source-masks",
@@ -43,15 +42,16 @@ if TYPE_CHECKING:
     "--readout",
     default="all",
     show_default=True,
-    metavar="all|predicted",
-    help="All classes, or the winning one.",
+    metavar="all|predicted|channels|sources|heat",
+    help="Forward all classes or the predicted one; backward sums over channels (heat: in a "
+    "few levels) or over the entries of each source.",
 )
 @click.option(
     "--direction",
-    type=click.Choice(["auto", "forward"]),
     default="auto",
     show_default=True,
-    help="rfp goes forward.",
+    metavar="auto|forward|backward",
+    help="Where sums per source are wanted: push sources, or pull the target back.",
 )
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @command
@@ -67,9 +67,7 @@ def convert(
     path = Path(model)
     target = Path(output) if output else path.with_name(f"{path.stem}.{method}.onnx")
     check_output(target, path, force=force)
-    given.pop("direction")
     given["set"] = pairs("--set", given.pop("numbers"))
-    given["linearisation"] = given["linearisation"] or "weighted"
     with out.progress(f"converting {path.name}"):
         converted = converted_from(model, method, given.pop("sources"), **given)
         converted.save(target, force=force)

@@ -21,18 +21,11 @@ if TYPE_CHECKING:
 @command
 def inspect(mode: Mode, model: str, sources: tuple[str, ...], **given: Any) -> None:
     """Show the inputs of MODEL, the sources it could have, and how each node would be rewritten."""
-    from rfponnx.plan.options import Options, patterns
+    from rfponnx.plan.options import Options
     from rfponnx.runtime.inspect import inspect as inspected
     from rfponnx_cli.render import Out
 
-    options = Options(
-        linearisation=patterns("--linearisation", given["linearisation"], plain=True)
-        or (("*", "weighted"),),
-        release=patterns("--release", given["release"], plain=False),
-        explain=given["explain"],
-        class_axis=given["class_axis"],
-        numbers=pairs("--set", given["numbers"]),
-    )
+    options = Options.asked(set=pairs("--set", given.pop("numbers")), **given)
     out = Out(mode)
     with out.progress(f"reading {model}"):
         found = inspected(model, sources, options)

@@ -27,6 +27,43 @@ _PLANNING = (
         "without any, every input is a source.",
     ),
     click.option(
+        "--method", default="rfp", show_default=True, metavar="METHOD",
+        help="rfp (forward), or backward: lrp, gradient, ...: `rfponnx ops --methods` lists them.",
+    ),
+    click.option(
+        "--composite", metavar="NAME|FILE.toml",
+        help="Which rule for which layer: epsilon_plus, epsilon_gamma_box, ...",
+    ),
+    click.option(
+        "--rule", "rules", multiple=True, metavar="KIND_OR_PATTERN=RULE",
+        help="A rule for conv, dense, first, last, ... or for nodes that match. Repeatable.",
+    ),
+    click.option(
+        "--residual", metavar="proportional|ratio|symmetric",
+        help="How the sum of two branches is divided.",
+    ),
+    click.option(
+        "--flavor", metavar="NAME",
+        help="Whose conventions: zennit, captum, innvestigate, lxt, lrp_resnet, absorb.",
+    ),
+    click.option(
+        "--target", default="argmax", show_default=True,
+        metavar="argmax|INDEX|A-B|top3|input|seed",
+        help="What is explained backward; several are separated by commas.",
+    ),
+    click.option(
+        "--seed-value", metavar="logit|one|probability|contrastive",
+        help="How much relevance a rule starts with.",
+    ),
+    click.option("--tap", multiple=True, metavar="TENSOR", help="Its relevance too. Repeatable."),
+    click.option(
+        "--seed-at", metavar="TENSOR", help="Where relevance is injected, as the input `seed`."
+    ),
+    click.option(
+        "--account", default="rest", show_default=True, metavar="rest|explicit|none",
+        help="Bias and leak together, or each of them (which costs).",
+    ),
+    click.option(
         "--linearisation", multiple=True, metavar="[PATTERN=]weighted|taylor|ratio",
         help="Of smooth functions, for all nodes or for those that match. Repeatable.",
     ),
@@ -41,7 +78,7 @@ _PLANNING = (
     click.option("--class-axis", type=int, metavar="N", help="The axis of the classes."),
     click.option(
         "--set", "numbers", multiple=True, metavar="KEY=VALUE",
-        help="A number of the method: eps, shift. Repeatable.",
+        help="A number or word of the method: eps, gamma, steps, ... Repeatable.",
     ),
 )  # fmt: skip
 
@@ -97,14 +134,17 @@ def reals(option: str, text: str | None) -> tuple[float, ...]:
     return () if text is None else tuple(_real(option, part) for part in text.split(","))
 
 
-def pairs(option: str, given: Sequence[str]) -> dict[str, float]:
-    """Read ``KEY=NUMBER``, any number of times."""
-    found = {}
+def pairs(option: str, given: Sequence[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE``, any number of times: a number (or a fraction), else a word."""
+    found: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise OptionError(f"`{text}` is not KEY=VALUE", option)
-        found[key.strip()] = _real(f"{option} {key}", value)
+        try:
+            found[key.strip()] = _real(f"{option} {key}", value)
+        except OptionError:
+            found[key.strip()] = value.strip()
     return found
 
 

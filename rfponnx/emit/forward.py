@@ -116,6 +116,9 @@ class Forward:
         if made.offset is not None:
             emitted = made.offset.emit(b, b.dtype(step.y))
             found.append(Value(b.op("Expand", emitted, b.shape(step.y))))
+        if made.leak is not None:
+            leaked = made.leak.emit(b, b.dtype(step.y))
+            found.append(Value(b.op("Expand", leaked, b.shape(step.y))))
         if split and made.affine:
             constants = [t for t in made.terms if b.graph.is_constant(t.x)]
             found += [push(t.map, b, Value(t.x)) for t in constants]

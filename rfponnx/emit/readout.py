@@ -16,13 +16,16 @@ from rfponnx.plan.sources import masks_input
 class Result:
     """An output to declare: its name, element type and shape (a name is a free dimension).
 
-    `of` says what is explained where the output is a relevance.
+    `of` says what is explained where the output is a forward relevance; `kind` and `tensor` say
+    what a backward one is of.
     """
 
     name: str
     dtype: int
     shape: tuple[int | str | None, ...]
     of: Explained | None = None
+    kind: str = ""
+    tensor: str = ""
 
 
 def read_out(plan: Plan, b: Builder, walked: Forward) -> tuple[Result, ...]:

@@ -100,3 +100,18 @@ def _axis_mask(b: Builder, piece: Piece, axis: int, cut: Slice, rank: int) -> st
     zeros = b.op("Expand", b.floats(0.0, dtype), length)
     mask = b.op("ScatterElements", zeros, taken, ones, axis=0)
     return b.op("Reshape", mask, b.ints([-1, *behind])) if behind else mask
+
+
+def mask_of_source(b: Builder, plan: Plan, index: int, tensor: str) -> str | None:
+    """Return a mask of a source's entries of a tensor; empty: all of them; ``None``: none."""
+    source = plan.sources[index]
+    pieces = [p for p in source.pieces if p.tensor == tensor]
+    if not pieces:
+        return None
+    if any(not p.cuts and not p.masked for p in pieces):
+        return ""
+    name = ""
+    for piece in pieces:
+        own = mask_input(source.name) if piece.masked else _mask(b, piece)
+        name = b.op("Add", name, own) if name else own
+    return name

@@ -133,6 +133,11 @@ def positions(of: str) -> Expr:
     return Expr("positions", attrs=(("of", of),))
 
 
+def pushed(a: Any, e: Expr) -> Expr:
+    """The image of an expression under a map (`rfponnx.maps.base.Map`)."""
+    return Expr("pushed", (e,), (("map", a),))
+
+
 #: Stands in an expression for the tensor that `filled` puts there.
 HOLE = Expr("hole")
 
@@ -170,6 +175,9 @@ finite = function("finite")  # the largest number of the type for infinity
 doubled = function("doubled")  # computed in double, rounded once at the end
 mean = function("mean")  # mean over axes, kept
 total = function("total")  # sum over axes, kept
+least = function("least")  # smallest entry over axes, kept
+most = function("most")  # largest entry over axes, kept
+saturated = function("saturated")  # a / (a + eps) of an a >= 0, eps > 0
 
 
 #: A positive number so small that functions are their tangents below it.
@@ -274,6 +282,9 @@ def _text(e: Expr) -> str:
         return f"array{list(content['shape'])}"
     if e.kind == "ints":
         return str(list(content["values"]))
+    if e.kind == "pushed":
+        weight = getattr(content["map"], "weight", None)
+        return f"[{_text(weight) if weight is not None else 'A'}]({_text(e.args[0])})"
     if e.kind in _INFIX:
         return f"({f' {_INFIX[e.kind]} '.join(map(_text, e.args))})"
     inside = [*map(_text, e.args), *(f"{k}={v}" for k, v in e.attrs)]

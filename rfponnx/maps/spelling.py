@@ -8,6 +8,7 @@ from collections.abc import Callable
 from onnx import TensorProto
 
 from rfponnx.graph.builder import Builder
+from rfponnx.maps.base import Map, Value
 from rfponnx.maps.expr import Expr, number
 
 # Powers of two keep the product exact, so a HardSigmoid with such a slope is a step: 0 at and
@@ -93,6 +94,17 @@ def _widened(b: Builder, dtype: int, x: Expr) -> str:
     return x.emit(b, TensorProto.DOUBLE)
 
 
+def _saturated(b: Builder, dtype: int, a: Expr, eps: Expr) -> str:
+    """Return ``a / (a + eps)`` as a Softsign, 0 at 0; a / eps does not fit into half precision."""
+    if dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        return (a / (a + eps)).emit(b, dtype)
+    return b.op("Softsign", (a * (1 / dict(eps.attrs)["value"])).emit(b, dtype))
+
+
+def _pushed(b: Builder, dtype: int, x: Expr, map: Map) -> str:
+    return map.push(b, Value(x.emit(b, dtype))).name
+
+
 def _reduction(kind: str) -> Callable[..., str]:
     def lower(b: Builder, dtype: int, x: Expr, axes: Expr) -> str:
         return b.reduce(kind, x.emit(b, dtype), list(axes.attrs[0][1]))
@@ -121,4 +133,8 @@ LOWERED: dict[str, Callable[..., str]] = {
     "positions": _positions,
     "mean": _reduction("ReduceMean"),
     "total": _reduction("ReduceSum"),
+    "least": _reduction("ReduceMin"),
+    "most": _reduction("ReduceMax"),
+    "saturated": _saturated,
+    "pushed": _pushed,
 }

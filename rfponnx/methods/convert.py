@@ -19,7 +19,8 @@ from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import load
 from rfponnx.graph.prepare import prepare
 from rfponnx.graph.save import save
-from rfponnx.methods import rfp
+from rfponnx.methods import backward, rfp
+from rfponnx.methods.inputs import described, extra_inputs
 from rfponnx.methods.metadata import read_metadata, write_metadata
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan, make_plan
@@ -28,6 +29,9 @@ from rfponnx.plan.spec import parse
 from rfponnx.version import VERSION
 
 Sources = Mapping[str, str] | Sequence[str]
+#: The oldest opsets that have every operator of an overlay; ScatterElements adds from 16 on.
+FORWARD_OPSET, BACKWARD_OPSET = 13, 16
+DEFAULT = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,6 @@ class Converted:
 @guarded()
 def convert(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto,
-    method: str,
     sources: Sources | None,
     masks: str | None,
     options: Options,
@@ -75,19 +78,24 @@ def convert(
     RfpError
         Bad model, options that do not fit it, or a node without a linearisation.
     """
-    if method != "rfp":
-        raise OptionError(f"no method `{method}`", "--method", "it can be rfp")
-    graph = read(model)
-    converted = emit_model(plan_for(graph, options, sources, masks), method)
+    graph = read(model, options)
+    converted = emit_model(plan_for(graph, options, sources, masks))
     check_overlay(converted.model, graph)
     return converted
 
 
-def read(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+def minimum_opset(options: Options) -> int:
+    """Return the oldest opset that has every operator of the overlay."""
+    return BACKWARD_OPSET if options.backward else FORWARD_OPSET
+
+
+def read(
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto, options: Options = DEFAULT
+) -> Graph:
     """Return the analysed, prepared primal of a model."""
     loaded = load(model)
     check_loads(loaded)
-    return Graph(prepare(loaded, rfp.MINIMUM_OPSET))
+    return Graph(prepare(loaded, minimum_opset(options)))
 
 
 def plan_for(graph: Graph, options: Options, sources: Sources | None, masks: str | None) -> Plan:
@@ -114,19 +122,20 @@ def plan_for(graph: Graph, options: Options, sources: Sources | None, masks: str
     return make_plan(graph, options, found, notes=notes, outputs=outputs)
 
 
-def emit_model(plan: Plan, method: str) -> Converted:
+def emit_model(plan: Plan) -> Converted:
     """Write the overlay of a plan behind its primal."""
     before = read_metadata(plan.graph.proto) or {}
     b = Builder(plan.graph, _free_prefix(plan.graph))
-    results = rfp.emit(plan, b)
+    results = (backward if plan.options.backward else rfp).emit(plan, b)
     model = model_with(plan.graph.proto, b)
     model.graph.input.extend(_mask_inputs(plan))
+    model.graph.input.extend(extra_inputs(plan))
     outputs = (helper.make_tensor_value_info(r.name, r.dtype, list(r.shape)) for r in results)
     model.graph.output.extend(outputs)
     report = _report(plan, results, model)
     described = {
         "version": VERSION,
-        "method": method,
+        "method": plan.options.method,
         "prefix": b.prefix,
         "options": plan.options.as_json(),
         "sources": [str(s) for s in plan.sources],
@@ -137,12 +146,39 @@ def emit_model(plan: Plan, method: str) -> Converted:
             for r in results
             if r.of
         },
+        **(_backward(plan, results) if plan.options.backward else {}),
         "inputs": list(before.get("inputs", plan.graph.inputs)),
         "outputs": list(before.get("outputs", plan.graph.outputs)),
         "report": report,
     }
     write_metadata(model, described)
     return Converted(model, plan, report)
+
+
+def _backward(plan: Plan, results: Sequence[Result]) -> dict[str, Any]:
+    """Return what the metadata of a backward file says besides."""
+    one, options = plan.explained[0], plan.options
+    values = one.tensor if one.own_output else next(r.name for r in results if not r.kind)
+    several = len(plan.targets) > 1
+    return {
+        "direction": "backward",
+        "explained": {
+            values: {"tensor": one.tensor, "class_axis": one.class_axis, "output": one.output}
+        },
+        "relevances": {
+            r.name: {
+                "tensor": r.tensor,
+                "kind": r.kind,
+                "several": several,
+                "targets": [t.text for t in plan.targets],
+                "readout": "all" if r.kind == "tap" else options.readout,
+            }
+            for r in results
+            if r.kind
+        },
+        "extra_inputs": {v.name: described(plan, v.name) for v in extra_inputs(plan)},
+        "conserves": options.way.conserves,
+    }
 
 
 def _free_prefix(graph: Graph) -> str:

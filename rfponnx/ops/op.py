@@ -81,6 +81,8 @@ class Linearisation:
         Tensors between the terms and y that are recomputed when x moves (a written-out SiLU).
     note
         What was decided, for the report ("released `gate`").
+    leak
+        A second offset: what a denominator is kept from zero with, y = terms + o + leak.
     """
 
     terms: tuple[Term, ...] = ()
@@ -91,6 +93,7 @@ class Linearisation:
     frozen: bool = False
     through: tuple[str, ...] = ()
     note: str = ""
+    leak: Expr | None = None
 
 
 class At:

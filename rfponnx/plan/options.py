@@ -5,40 +5,68 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
-from math import inf, isfinite
 from typing import Any, get_args
 
 from rfponnx.errors import OptionError, nearest
 from rfponnx.ops.op import Kind, Numbers, Release
+from rfponnx.plan.method import Method, method, settings
+from rfponnx.rules.composite import named
 
 BIAS_MODES = ("separate", "explicit", "split", "split_signed")
 LAYOUTS = ("auto", "separate", "stacked")
-READOUTS = ("all", "predicted")
-NUMBERS = ("eps", "shift")
+READOUTS = ("all", "predicted", "channels", "sources", "heat")
+ACCOUNTS = ("rest", "explicit", "none")
+DIRECTIONS = ("auto", "forward", "backward")
+SEEDS = ("logit", "one", "probability", "contrastive")
+RESIDUALS = ("proportional", "ratio", "symmetric")
+NUMBERS = ("eps", "shift")  # of a linearisation
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of `convert --method rfp` (DESIGN 3).
+    """The options of `convert` (DESIGN 3).
 
     Attributes
     ----------
+    method
+        Its name (`rfponnx.plan.method.METHODS`).
     linearisation
         Patterns of node names and how they are linearised; the last that matches wins.
     release
         Patterns of node names and which factor of a product is a constant.
     explain
         Tensors to explain instead of the outputs; nothing is looked through.
+    composite
+        A name, or its data; ``None`` without rules.
+    rules
+        Places or patterns of node names, and rules.
+    target, seed_value, seed_at
+        What is explained backward: of which class, how much of it, from which tensor on.
+    taps
+        Tensors whose relevance is asked for.
+    numbers
+        Values of the method's own keys (METHODS 9).
     """
 
+    method: str = "rfp"
     bias: str = "separate"
     layout: str = "auto"
     readout: str = "all"
-    linearisation: tuple[tuple[str, str], ...] = (("*", "weighted"),)
+    linearisation: tuple[tuple[str, str], ...] = ()
     release: tuple[tuple[str, str], ...] = ()
     explain: tuple[str, ...] = ()
     class_axis: int | None = None
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    composite: str | Mapping[str, Any] | None = None
+    rules: tuple[tuple[str, str], ...] = ()
+    residual: str | None = None
+    flavor: str | None = None
+    target: str = "argmax"
+    seed_value: str | None = None
+    seed_at: str | None = None
+    taps: tuple[str, ...] = ()
+    account: str = "rest"
+    direction: str = "auto"
 
     def __post_init__(self) -> None:
         _one_of("--bias", self.bias, BIAS_MODES)
@@ -48,18 +76,62 @@ class Options:
             _one_of("--linearisation", kind, get_args(Kind))
         for _, release in self.release:
             _one_of("--release", release, get_args(Release))
-        for key, value in self.numbers.items():
-            _one_of("--set", key, NUMBERS)
-            if key == "eps" and not 0 < value < inf:
-                raise OptionError(f"eps is {value}", "--set", "give a number above 0")
-            if not isfinite(value):
-                raise OptionError(f"{key} is {value}", "--set", "give a finite number")
+        object.__setattr__(self, "numbers", settings(self.way, self.numbers, ruled=self.ruled))
+        _one_of("--account", self.account, ACCOUNTS)
+        _one_of("--direction", self.direction, DIRECTIONS)
+        if self.seed_value is not None:
+            _one_of("--seed-value", self.seed_value, SEEDS)
+        if self.residual is not None:
+            _one_of("--residual", self.residual, RESIDUALS)
+
+    @classmethod
+    def asked(cls, **words: Any) -> Options:
+        """Return options from the words of a command line or of `rfponnx.convert`.
+
+        Raises
+        ------
+        OptionError
+            A word is none that the option can have.
+        """
+        given = {key: value for key, value in words.items() if value is not None}
+        for key, plain in (("linearisation", True), ("release", False), ("rules", False)):
+            option = f"--{key.removesuffix('s')}"
+            given[key] = patterns(option, _several(given.get(key, ())), plain=plain)
+        given["explain"] = _several(given.get("explain", ()))
+        given["taps"] = _several(given.pop("tap", ()))
+        given["numbers"] = dict(given.pop("set", {}))
+        if "composite" in given:
+            given["composite"] = named(given["composite"])
+        if "seed_at" in given:
+            given["target"] = "seed"
+        given["target"] = str(given.get("target", "argmax"))
+        return cls(**given)
 
     def of_node(self, label: str) -> Numbers:
         """Return the settings in force for one node."""
-        kind = _last(self.linearisation, label, "weighted")
-        release = _last(self.release, label, "auto")
-        return Numbers(kind, release, **self.numbers)  # type: ignore[arg-type]
+        way = self.way
+        kind = _last(self.linearisation, label, "ratio" if self.ruled else way.linearisation)
+        release = _last(self.release, label, way.release)
+        if self.ruled or way.name != "rfp":
+            return Numbers(kind, release)  # type: ignore[arg-type]
+        own = {key: float(self.numbers[key]) for key in NUMBERS if key in self.numbers}
+        return Numbers(kind, release, **own)  # type: ignore[arg-type]
+
+    @property
+    def way(self) -> Method:
+        """The row of the method."""
+        return method(self.method)
+
+    @property
+    def backward(self) -> bool:
+        """Whether relevance is pulled back from one explained tensor."""
+        return self.way.direction == "backward"
+
+    @property
+    def ruled(self) -> bool:
+        """Whether layers get rules."""
+        given = self.composite is not None or bool(self.rules) or self.flavor is not None
+        return self.way.rules or given or self.residual is not None
 
     def check_patterns(self, labels: Sequence[str]) -> None:
         """Refuse a pattern that fits none of the nodes: a slip would change nothing, silently."""
@@ -78,9 +150,10 @@ class Options:
         """Read what `as_json` wrote."""
         known = {f.name for f in fields(cls)}
         given = {k: v for k, v in data.items() if k in known}
-        for key in ("linearisation", "release"):
+        for key in ("linearisation", "release", "rules"):
             given[key] = tuple((str(p), str(v)) for p, v in given.get(key, ()))
-        given["explain"] = tuple(given.get("explain", ()))
+        for key in ("explain", "taps"):
+            given[key] = tuple(str(v) for v in given.get(key, ()))
         return cls(**given)
 
 
@@ -94,11 +167,16 @@ def patterns(option: str, given: tuple[str, ...], plain: bool) -> tuple[tuple[st
     """
     found = []
     for text in given:
-        pattern, equals, value = text.rpartition("=")
+        head, opens, inside = text.partition("(") if text.endswith(")") else (text, "", "")
+        pattern, equals, value = head.rpartition("=")
         if not equals and not plain:
             raise OptionError(f"`{text}` is not PATTERN=VALUE", option)
-        found.append((pattern if equals else "*", value))
+        found.append((pattern if equals else "*", value + opens + inside))
     return tuple(found)
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _last(rules: tuple[tuple[str, str], ...], label: str, default: str) -> str:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
-from rfponnx.errors import OptionError, RfpError, Unsupported, guarded
+from rfponnx.errors import OptionError, RfpError, Unsupported, guarded, nearest
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.ops.op import At, Linearisation, Op, refused
 from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
+from rfponnx.plan.facts import Facts
 from rfponnx.plan.infinite import infinite
 from rfponnx.plan.merge import merged
 from rfponnx.plan.options import Options
+from rfponnx.plan.rules import Recipe, Ruled, ruled
 from rfponnx.plan.sources import Masks, by_tensor, check, check_masks, leaves_rest
 from rfponnx.plan.spec import Source
+from rfponnx.plan.target import Target, targets
+from rfponnx.plan.target import checked as check_targets
+from rfponnx.rules.composite import composite
+from rfponnx.rules.convention import Convention, convention
+
+DEFAULT = Convention()
+FIELDS = frozenset(f.name for f in fields(Convention))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,10 @@ class Plan:
         What gets a relevance; the outputs that no source reaches.
     infinite
         Tensors that may hold infinities, where bias travels.
+    relevance
+        Tensors at which the backward walk carries relevance itself, not its multiplier.
+    rules
+        The rule of each layer and why, by the tensor it makes.
     """
 
     graph: Graph
@@ -74,6 +87,10 @@ class Plan:
     carried: frozenset[str]
     infinite: frozenset[str]
     notes: tuple[str, ...]
+    relevance: frozenset[str] = frozenset()
+    rules: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    convention: Convention = DEFAULT
+    targets: tuple[Target, ...] = ()
 
     @property
     def carries_bias(self) -> bool:
@@ -108,11 +125,14 @@ def make_plan(
     starts = _starts(checked, masks)
     flow = Flow(graph, options, starts)
     ends = graph.outputs if outputs is None else outputs
-    targets = explained(graph, ends, options.explain, options.class_axis)
+    asked = (options.seed_at,) if options.seed_at else options.explain
+    wanted = explained(graph, ends, asked, options.class_axis)
     influenced = downstream(graph, starts)
-    reached = tuple(e for e in targets if e.tensor in influenced)
+    reached = tuple(e for e in wanted if e.tensor in influenced)
+    if options.backward:
+        reached = reached[:1]
     if not reached:
-        names = ", ".join(e.tensor for e in targets) or ", ".join(ends)
+        names = ", ".join(e.tensor for e in wanted) or ", ".join(ends)
         raise OptionError(f"no source reaches {names}", hint="name other sources with --source")
     needed = flow.needed([e.tensor for e in reached if e.tensor in flow.carried])
     stepped = [
@@ -120,17 +140,63 @@ def make_plan(
         for e in reached
         if e.tensor not in flow.carried
     ]
+    aims: tuple[Target, ...] = ()
+    if options.backward:
+        aims = check_targets(graph, reached[0], targets(options.target))
+        _check_taps(options, graph, needed & flow.carried)
     groups = _groups(checked, masks, options.layout)
-    order = flow.order(needed)
-    if not options.bias.startswith("split"):  # which divides the offset of every layer
-        order = merged(graph, order, {*starts, *(e.tensor for e in reached)})
+    under: Ruled | None = None
+    order, facts = flow.order(needed), Facts(graph)
+    kept = {*starts, *(e.tensor for e in reached), *options.taps}
+    recipe = recipe_of(options)
+    if recipe is not None:
+        seeds = {e.tensor: seeds_relevance(options, recipe) for e in reached}
+        under = ruled(facts, order, recipe, kept, flow.carried, seeds)
+        order, stepped = list(under.steps), [*stepped, *under.notes]
+    elif not options.bias.startswith("split"):  # which divides the offset of every layer
+        order = merged(facts, order, kept)
     steps = tuple(_alive(order, groups))
-    unreached = tuple(e.output for e in targets if e not in reached)
+    unreached = tuple(e.output for e in wanted if e not in reached)
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,
         frozenset(flow.carried), infinite(graph) if options.bias != "separate" else frozenset(),
         (*notes, *stepped),
+        under.relevance if under else frozenset(), under.rules if under else {},
+        recipe.convention if recipe else Convention(), aims,
     )  # fmt: skip
+
+
+def _check_taps(options: Options, graph: Graph, reached: Collection[str]) -> None:
+    """Refuse a tap that no relevance passes."""
+    for tap in options.taps:
+        if tap not in graph.tensors():
+            raise OptionError(f"no tensor `{tap}`", "--tap", nearest(tap, graph.tensors()))
+        if tap not in reached:
+            what = f"no relevance passes `{tap}`"
+            raise OptionError(what, "--tap", "give a tensor between inputs and what is explained")
+
+
+def recipe_of(options: Options) -> Recipe | None:
+    """Return what decides the rules of layers; ``None`` for a method without rules."""
+    if not options.ruled:
+        return None
+    chosen = composite(options.composite or options.way.composite or "epsilon")
+    asked = {k: v for k, v in options.numbers.items() if k in FIELDS}
+    asked |= {} if options.residual is None else {"residual": options.residual}
+    asked |= {} if options.seed_value is None else {"seed": options.seed_value}
+    flavor = options.flavor or chosen.flavor
+    return Recipe(convention(flavor, chosen.settings, asked), chosen, options.rules)
+
+
+def seeds_relevance(options: Options, recipe: Recipe) -> bool:
+    """Tell whether the walk starts from relevance itself, not from a multiplier of the logit."""
+    if options.method == "rfp":
+        return False
+    return (
+        options.target == "seed"
+        or bool(options.seed_at)
+        or recipe.convention.seed in ("one", "probability")
+    )
 
 
 class Flow:

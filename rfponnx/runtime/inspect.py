@@ -119,7 +119,8 @@ def inspect(
     OptionError
         A source does not fit the model.
     """
-    graph, options = read(model), options or Options()
+    options = options or Options()
+    graph = read(model, options)
     options.check_patterns([node.label for node in graph.nodes])
     before = read_metadata(graph.proto) or {}
     found, notes = _sources(graph, sources, before.get("inputs", graph.inputs))

@@ -15,8 +15,13 @@ from rfponnx.errors import ModelError, OptionError
 from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import Loaded, load
 from rfponnx.graph.prepare import Prepared, prepare
-from rfponnx.methods import rfp
-from rfponnx.methods.convert import Converted, emit_model, plan_for, read_metadata
+from rfponnx.methods.convert import (
+    Converted,
+    emit_model,
+    minimum_opset,
+    plan_for,
+    read_metadata,
+)
 from rfponnx.plan.explained import Explained
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan
@@ -58,7 +63,8 @@ class Case:
         self.converted = opened(converted)
         self.described = description(self.converted)
         self.original = opened(original)
-        self.prepared: Prepared = prepare(self.original, rfp.MINIMUM_OPSET)
+        self.options = Options.from_json(self.described["options"])
+        self.prepared: Prepared = prepare(self.original, minimum_opset(self.options))
         self.samples: list[Sample] = []
         self.smallest: Sample | None = None
 
@@ -67,16 +73,11 @@ class Case:
         """The analysed original."""
         return Graph(self.prepared)
 
-    @cached_property
-    def options(self) -> Options:
-        """The options that the file was converted with."""
-        return Options.from_json(self.described["options"])
-
     def emitted(self, graph: Graph, **changed: str) -> Converted:
         """Return a fresh conversion by the file's options, some of them changed."""
         options = replace(self.options, **changed)  # type: ignore[arg-type]
         plan = plan_for(graph, options, self.described["sources"], self.described["masks"])
-        return emit_model(plan, self.described["method"])
+        return emit_model(plan)
 
     @cached_property
     def own(self) -> Converted:
@@ -101,7 +102,7 @@ class Case:
         if not types & {TensorProto.FLOAT16, TensorProto.BFLOAT16}:
             return None
         wide = to_double(self.prepared.proto, self.original.folder)
-        return Graph(prepare(load(wide), rfp.MINIMUM_OPSET))
+        return Graph(prepare(load(wide), minimum_opset(self.options)))
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

@@ -36,7 +36,16 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--class-axis 0", {"class_axis": 0}),
     ("--set eps=1/1000 --set shift=0.5", {"set": {"eps": 0.001, "shift": 0.5}}),
     ("--direction auto", {}),
-    ("--direction forward", {}),
+    ("--method gradient --target 2", {"method": "gradient", "target": 2}),
+    ("--method lrp --composite epsilon_plus --account explicit",
+     {"method": "lrp", "composite": "epsilon_plus", "account": "explicit"}),
+    ("--method lrp --rule dense=gamma(gamma=0.5) --rule last=lrp_0 --flavor captum",
+     {"method": "lrp", "rules": ["dense=gamma(gamma=0.5)", "last=lrp_0"], "flavor": "captum"}),
+    ("--method lrp --residual ratio --seed-value one --tap z",
+     {"method": "lrp", "residual": "ratio", "seed_value": "one", "tap": "z"}),
+    ("--method lrp --seed-at z", {"method": "lrp", "seed_at": "z"}),
+    ("--method lrp --target top3 --readout sources --set eps=0",
+     {"method": "lrp", "target": "top3", "readout": "sources", "set": {"eps": 0}}),
 )  # fmt: skip
 
 

@@ -131,7 +131,11 @@ CONVERSION = (
     Case("a weight", "convert dense.onnx --source a=w", "`w` is a weight"),
     Case("both kinds", "convert dense.onnx --source a=x --source-masks x", "exclude each other"),
     Case("masks", "convert dense.onnx --source-masks q", "no tensor `q`"),
-    Case("method", "convert dense.onnx --method lpr", "--method: no method `lpr`; it can be rfp"),
+    Case(
+        "method",
+        "convert dense.onnx --method lpr",
+        "--method: no method `lpr`; did you mean `lrp`?",
+    ),
     Case("bias", "convert dense.onnx --bias seperate", "--bias: .*did you mean `separate`"),
     Case("layout", "convert dense.onnx --layout x", "--layout: no value `x`; it can be auto"),
     Case("readout", "convert dense.onnx --readout x", "--readout: no value `x`"),
@@ -141,10 +145,12 @@ CONVERSION = (
     Case("explain", "convert dense.onnx --explain q", "--explain: no tensor `q`"),
     Case("class axis", "convert dense.onnx --class-axis 5", "--class-axis: .*not axis 5"),
     Case("set", "convert dense.onnx --set eps", "--set: `eps` is not KEY=VALUE"),
-    Case("set number", "convert dense.onnx --set eps=x", "--set eps: `x` is not a number"),
+    Case("set number", "convert dense.onnx --set eps=x", "--set eps: eps is `x`; give a number"),
     Case("set key", "convert dense.onnx --set esp=1", "--set: .*did you mean `eps`"),
     Case("set 0", "convert dense.onnx --set eps=0", "--set: eps is 0.0; give a number above 0"),
-    Case("direction", "convert dense.onnx --direction sideways", "'--direction'.*forward"),
+    Case(
+        "direction", "convert dense.onnx --direction sideways", "--direction: no value `sideways`"
+    ),
     Case("exists", "convert dense.onnx -o x.npy", "x.npy: the file exists; .*--force"),
     Case("itself", "convert dense.onnx -o dense.onnx --force", "is the model itself"),
     Case("output folder", "convert dense.onnx -o no/out.onnx", "its folder does not exist"),

@@ -18,7 +18,7 @@ import rfponnx
 from rfponnx.errors import RfpError
 from rfponnx.graph.load import load
 from rfponnx.graph.prepare import prepare
-from rfponnx.methods.rfp import MINIMUM_OPSET
+from rfponnx.methods.convert import FORWARD_OPSET as MINIMUM_OPSET
 from tools.fuzz import runs, same, session
 
 FEW = 2  # cases of an operator in an opset

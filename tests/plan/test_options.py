@@ -21,10 +21,10 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"numbers": {"gamma": 1.0}}, "^--set: no value `gamma`; it can be eps, shift"),
     ({"numbers": {"eps": 0.0}}, "^--set: eps is 0.0; give a number above 0"),
     ({"numbers": {"eps": -1e-6}}, "^--set: eps is -1e-06"),
-    ({"numbers": {"eps": float("nan")}}, "^--set: eps is nan"),
-    ({"numbers": {"eps": float("inf")}}, "^--set: eps is inf"),
-    ({"numbers": {"shift": float("inf")}}, "^--set: shift is inf; give a finite number"),
-    ({"numbers": {"shift": float("nan")}}, "^--set: shift is nan; give a finite number"),
+    ({"numbers": {"eps": float("nan")}}, "^--set eps: eps is nan"),
+    ({"numbers": {"eps": float("inf")}}, "^--set eps: eps is inf"),
+    ({"numbers": {"shift": float("inf")}}, "^--set shift: shift is inf; give a finite number"),
+    ({"numbers": {"shift": float("nan")}}, "^--set shift: shift is nan; give a finite number"),
 )
 
 

@@ -1,0 +1,189 @@
+"""The outputs of a backward graph: relevance of inputs and taps, bias, leak, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rfponnx.emit.backward import Backward
+from rfponnx.emit.heat import quantised
+from rfponnx.emit.readout import Result
+from rfponnx.emit.seed import Seed
+from rfponnx.emit.totals import Totals
+from rfponnx.graph.builder import Builder
+from rfponnx.graph.graph import Graph
+from rfponnx.maps.base import Value, whole
+from rfponnx.plan.plan import Plan
+
+FEW = 4  # channels of a picture
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Relevance by tensor: of the inputs, and of the taps."""
+
+    inputs: dict[str, Value]
+    taps: dict[str, Value]
+
+
+def maps_of(plan: Plan, b: Builder, walked: Backward, *, times_input: bool) -> Maps:
+    """Return relevance where it is asked for; ``R = x m`` where multipliers are carried."""
+
+    def at(tensor: str) -> Value:
+        value = walked.at.get(tensor)
+        if value is None:
+            zero = b.op("Expand", b.floats(0.0, b.dtype(tensor)), b.shape(tensor))
+            return Value(zero)
+        value = whole(b, value)
+        if not times_input or tensor in plan.relevance:
+            return value
+        return Value(b.op("Mul", value.name, tensor), value.stack)
+
+    starts = dict.fromkeys(t for g in plan.groups for t in sorted(g.tensors))
+    return Maps({t: at(t) for t in starts}, {t: at(t) for t in plan.options.taps})
+
+
+def contrasted(b: Builder, maps: Maps, *, positive: bool) -> Maps:
+    """Return ``n(R(y_k)) - n(R(y_not k))``, n dividing by its sum ([LIE] eq. 15)."""
+    sums = []
+    for tensor, value in maps.inputs.items():
+        axes = list(range(2, 1 + len(b.dims(tensor))))
+        sums.append(b.reduce("ReduceSum", value.name, axes, keepdims=False) if axes else value.name)
+    total = sums[0] if len(sums) == 1 else b.op("Sum", *sums)  # [2, N]
+
+    def one(tensor: str, value: Value) -> Value:
+        dtype, rank = b.dtype(tensor), len(b.dims(tensor))
+        zero = b.op("Equal", total, b.floats(0.0, dtype))
+        safe = b.op("Where", zero, b.floats(1.0, dtype), total)
+        if rank > 1:
+            safe = b.op("Unsqueeze", safe, b.ints(range(2, 1 + rank)))
+        share = b.op("Div", value.name, safe)
+        own, rest = (
+            b.op("Squeeze", b.slice(share, [0], [i], [i + 1]), b.ints([0])) for i in (0, 1)
+        )
+        gap = b.op("Sub", own, rest)
+        return Value(b.op("Relu", gap) if positive else gap)
+
+    return Maps({t: one(t, v) for t, v in maps.inputs.items()}, {})
+
+
+class Attribution:
+    """Writes the outputs of a backward graph."""
+
+    def __init__(self, plan: Plan, b: Builder) -> None:
+        self.plan, self.b = plan, b
+        self.results: list[Result] = []
+
+    def explained(self) -> None:
+        """Write the explained tensor, where it is no output."""
+        one = self.plan.explained[0]
+        if not one.own_output:
+            name = self.b.named(self.b.name(f"{one.output}_explained"), "Identity", one.tensor)
+            dtype, shape = self.b.dtype(one.tensor), self.b.dims(one.tensor)
+            self.results.append(Result(name, dtype, shape))
+
+    def maps(self, maps: Maps, readout: str) -> None:
+        """Write ``<tensor>_relevance`` of inputs and taps."""
+        for kind, found in (("input", maps.inputs), ("tap", maps.taps)):
+            for tensor, value in found.items():
+                if readout in ("channels", "heat") and kind == "input":
+                    self._picture(tensor, value, heat=readout == "heat")
+                else:
+                    self._write(tensor, kind, value, self.b.dims(tensor))
+
+    def _picture(self, tensor: str, value: Value, *, heat: bool) -> None:
+        """Write the sum over channels ``[N, *P]``, quantised for `heat`."""
+        shape, axis = self.b.dims(tensor), channel_axis(self.plan.graph, tensor)
+        if axis is not None:
+            axes = [axis + int(value.stack)]
+            name = self.b.reduce("ReduceSum", value.name, axes, keepdims=False)
+            value = Value(name, value.stack)
+            shape = (*shape[:axis], *shape[axis + 1 :])
+        if heat:
+            value = quantised(self.b, self.plan.options, value, tensor, len(shape))
+        self._write(tensor, "input", value, shape)
+
+    def accounts(
+        self, maps: Maps, walked: Backward, seed: Seed, *, explicit: bool, conserves: bool
+    ) -> None:
+        """Write ``bias_relevance`` (and ``leak_relevance``) ``[N]``."""
+        if not conserves or self.plan.options.account == "none":
+            return
+        b, first = self.b, self.plan.explained[0].tensor
+        tensors = [
+            *maps.inputs,
+            *(walked.bias if explicit else ()),
+            *(walked.leak if explicit else ()),
+        ]
+        totals = Totals(self.plan, b, tensors)
+        if not explicit:
+            rest = self._rest(totals, maps, seed)
+            self._total("bias", rest, totals, seed)
+            return
+        zero = totals.of(seed.total, first)
+        for kind, kept in (("bias", walked.bias), ("leak", walked.leak)):
+            parts = [(value, t) for t, value in kept.items()]
+            self._total(kind, totals.over(parts, zero), totals, seed)
+
+    def sources(self, maps: Maps, seed: Seed, *, conserves: bool) -> None:
+        """Write ``source_relevance`` ``[S+1, N]``: the sum over each source's entries, and bias."""
+        b, plan = self.b, self.plan
+        totals = Totals(plan, b, maps.inputs)
+        zero = totals.of(seed.total, plan.explained[0].tensor)
+        rows = [totals.of_source(i, maps.inputs, zero) for i in range(len(plan.sources))]
+        if conserves:
+            whole_sum = zero
+        else:
+            whole_sum = totals.over([(v, t) for t, v in maps.inputs.items()], zero)
+        taken = rows[0] if len(rows) == 1 else b.op("Sum", *rows)
+        rows.append(b.op("Sub", whole_sum, taken))
+        axis = int(seed.total.stack)
+        parts = [b.op("Unsqueeze", r, b.ints([axis])) for r in rows]
+        name = b.named(b.name("source_relevance"), "Concat", *parts, axis=axis)
+        lead = (self._targets(),) if axis else ()
+        shape = (*lead, len(rows), *self._length(totals))
+        dtype = b.dtype(plan.explained[0].tensor)
+        self.results.append(Result(name, dtype, shape, kind="sources"))
+
+    def _rest(self, totals: Totals, maps: Maps, seed: Seed) -> str:
+        parts = [(value, t) for t, value in maps.inputs.items()]
+        whole_sum = totals.of(seed.total, self.plan.explained[0].tensor)
+        return self.b.op("Sub", whole_sum, totals.over(parts, whole_sum))
+
+    def _total(self, kind: str, value: str, totals: Totals, seed: Seed) -> None:
+        b = self.b
+        name = b.named(b.name(f"{kind}_relevance"), "Identity", value)
+        lead = (self._targets(),) if seed.total.stack else ()
+        dtype = b.dtype(self.plan.explained[0].tensor)
+        self.results.append(Result(name, dtype, (*lead, *self._length(totals)), kind=kind))
+
+    def _length(self, totals: Totals) -> Sequence[int | str | None]:
+        shape = self.b.dims(self.plan.explained[0].tensor)
+        return shape[:1] if totals.followed and shape else (1,)
+
+    def _write(
+        self, tensor: str, kind: str, value: Value, shape: Sequence[int | str | None]
+    ) -> None:
+        name = self.b.named(self.b.name(f"{tensor}_relevance"), "Identity", value.name)
+        lead = (self._targets(),) if value.stack else ()
+        dtype = self.b.dtype(tensor)
+        self.results.append(Result(name, dtype, (*lead, *shape), kind=kind, tensor=tensor))
+
+    def _targets(self) -> int:
+        return len(self.plan.targets)
+
+
+def channel_axis(graph: Graph, tensor: str) -> int | None:
+    """Return the axis of the channels of a picture or series; ``None`` if it has none."""
+    shape = graph.shape(tensor) or ()
+    rank = len(shape)
+    if rank < 3:
+        return None
+    for node in graph.consumers(tensor):
+        if node.op == "Transpose" and list(node.attr("perm", ()))[1:2] == [rank - 1]:
+            return rank - 1
+        if node.op == "Conv":
+            return 1
+    first, last = shape[1], shape[-1]
+    small = isinstance(last, int) and last <= FEW
+    return rank - 1 if small and not (isinstance(first, int) and first <= FEW) else 1

@@ -1,0 +1,50 @@
+"""Methods that pull relevance, or a gradient, back from one explained tensor."""
+
+from __future__ import annotations
+
+from rfponnx.emit.attribution import Attribution, contrasted, maps_of
+from rfponnx.emit.backward import Backward
+from rfponnx.emit.gates import Gate, deconvolved, guided, rectified
+from rfponnx.emit.readout import Result
+from rfponnx.emit.seed import Seed, Seeds
+from rfponnx.graph.builder import Builder
+from rfponnx.plan.options import Options
+from rfponnx.plan.plan import Plan
+
+
+def emit(plan: Plan, b: Builder) -> tuple[Result, ...]:
+    """Write a single walk and its read-outs; return the outputs to declare."""
+    options, way = plan.options, plan.options.way
+    seed = seed_of(plan, b)
+    explicit = options.account == "explicit" and way.conserves
+    walked = Backward(
+        plan, b, {plan.explained[0].tensor: seed.value}, gate=gate_of(options), accounts=explicit
+    )
+    maps = maps_of(plan, b, walked, times_input=way.times_input)
+    out = Attribution(plan, b)
+    out.explained()
+    conserves = way.conserves
+    if plan.convention.seed == "contrastive" and way.rules:
+        maps = contrasted(b, maps, positive=bool(options.numbers.get("positive", False)))
+        conserves = False
+    if options.readout == "sources":
+        out.sources(maps, seed, conserves=conserves)
+    else:
+        out.maps(maps, options.readout)
+    out.accounts(maps, walked, seed, explicit=explicit, conserves=conserves)
+    return tuple(out.results)
+
+
+def seed_of(plan: Plan, b: Builder) -> Seed:
+    """Return where the walk starts."""
+    seeds = Seeds(b, plan.explained[0])
+    if plan.options.way.rules:
+        return seeds.of_rule(plan.targets, plan.convention.seed)
+    return seeds.of_gradient(plan.targets)
+
+
+def gate_of(options: Options) -> Gate | None:
+    """Return what the method makes of a multiplier at a ReLU."""
+    q = float(options.numbers.get("q", 98.0))
+    gates = {"guided_backprop": guided, "deconvnet": deconvolved, "rectgrad": rectified(q)}
+    return gates.get(options.method)
