@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rfponnx.emit.gates import Gate
 from rfponnx.errors import guarded
@@ -20,6 +20,8 @@ class Backward:
     at
         Multipliers m, shaped like their tensors (behind an axis of targets where there are
         several); relevance itself at the tensors of `Plan.relevance`.
+    ends
+        Tensors at which the walk ends, besides the inputs.
     bias, leak
         By the tensor of a step: what it keeps from its inputs, entry by entry, if accounted for.
     """
@@ -32,8 +34,9 @@ class Backward:
         *,
         gate: Gate | None = None,
         accounts: bool = False,
+        ends: Collection[str] = (),
     ) -> None:
-        self.plan, self.b, self.gate, self.accounts = plan, b, gate, accounts
+        self.plan, self.b, self.gate, self.accounts, self.ends = plan, b, gate, accounts, ends
         self.at: dict[str, Value] = {}
         self.bias: dict[str, Value] = {}
         self.leak: dict[str, Value] = {}
@@ -53,7 +56,7 @@ class Backward:
 
     def _step(self, step: Step) -> None:
         above = self._gathered(step.y)
-        if above is None:
+        if above is None or step.y in self.ends:
             return
         b, made = self.b, step.linearisation
         if self.accounts:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import TensorProto, ValueInfoProto, helper
+from onnx import helper
 
 from rfponnx.emit.readout import Result
 from rfponnx.errors import OptionError, guarded
@@ -24,7 +24,7 @@ from rfponnx.methods.inputs import described, extra_inputs
 from rfponnx.methods.metadata import read_metadata, write_metadata
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan, make_plan
-from rfponnx.plan.sources import Masks, default_sources, mask_input, masks_input
+from rfponnx.plan.sources import Masks, declared_masks, default_sources
 from rfponnx.plan.spec import parse
 from rfponnx.version import VERSION
 
@@ -128,7 +128,7 @@ def emit_model(plan: Plan) -> Converted:
     b = Builder(plan.graph, _free_prefix(plan.graph))
     results = (backward if plan.options.backward else rfp).emit(plan, b)
     model = model_with(plan.graph.proto, b)
-    model.graph.input.extend(_mask_inputs(plan))
+    model.graph.input.extend(declared_masks(plan.graph, plan.sources, plan.masks))
     model.graph.input.extend(extra_inputs(plan))
     outputs = (helper.make_tensor_value_info(r.name, r.dtype, list(r.shape)) for r in results)
     model.graph.output.extend(outputs)
@@ -189,23 +189,6 @@ def _free_prefix(graph: Graph) -> str:
         count += 1
         prefix = f"rfp{count}"
     return prefix
-
-
-def _mask_inputs(plan: Plan) -> Iterator[ValueInfoProto]:
-    """Yield the graph inputs that run-time masks come in by; every size is free."""
-    wanted = [
-        (mask_input(source.name), piece.tensor, 0)
-        for source in plan.sources
-        for piece in source.pieces
-        if piece.masked
-    ]
-    if plan.masks is not None:
-        wanted.append((masks_input(plan.masks.tensor), plan.masks.tensor, 1))
-    for name, tensor, lead in dict.fromkeys(wanted):
-        rank = len(plan.graph.shape(tensor) or ()) + lead
-        dtype = plan.graph.dtype(tensor) or TensorProto.FLOAT
-        free = [f"{name}_{axis}" for axis in range(rank)]
-        yield helper.make_tensor_value_info(name, dtype, free)
 
 
 def _report(plan: Plan, results: Sequence[Result], model: onnx.ModelProto) -> dict[str, Any]:

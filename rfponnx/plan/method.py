@@ -53,6 +53,10 @@ class Method:
         Whether the relevance is the multiplier times the input.
     conserves
         Whether relevance, bias and leak sum to the seed.
+    gated
+        Whether it is not linear in the seed.
+    single
+        Whether one walk at the input itself is all.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Method:
     times_input: bool = False
     conserves: bool = False
     composite: str | None = None
+    gated: bool = False
+    single: bool = True
 
 
 def _gradient(name: str, equation: str, **more: Any) -> Method:
@@ -95,21 +101,22 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _gradient("gradient_x_input", "x dy / dx", times_input=True, conserves=True),
             _gradient(
                 "smoothgrad", "mean of dy / dx at x + noise",
-                keys={"samples": 20, "noise": 0.1, "seed": 0},
+                keys={"samples": 20, "noise": 0.1, "seed": 0}, single=False,
             ),
             _gradient(
                 "integrated_gradients", "(x - x0) times the mean of dy / dx from x0 to x",
-                keys=STEPS, conserves=True,
+                keys=STEPS, conserves=True, single=False,
             ),
-            _gradient("guided_backprop", "dy / dx, at every ReLU only what is positive"),
-            _gradient("deconvnet", "dy / dx, at every ReLU max(m, 0) without its mask"),
+            _gradient("guided_backprop", "dy / dx, at a ReLU only what is positive", gated=True),
+            _gradient("deconvnet", "dy / dx, at every ReLU max(m, 0) without its mask",
+                gated=True,),
             _gradient(
                 "rectgrad", "dy / dx, at every ReLU where a m is above a percentile",
-                keys={"q": 98.0},
+                keys={"q": 98.0}, gated=True,
             ),
             _gradient(
                 "grad_cam", "sum over channels of mean(dy / dT) T",
-                keys={"at": "last_conv", "relu": True, "resize": True},
+                keys={"at": "last_conv", "relu": True, "resize": True}, single=False,
             ),
             Method(
                 "excitation_backprop", "backward", "z_plus on every layer, seed 1",
@@ -118,15 +125,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             ),
             _gradient(
                 "deeplift", "(x - x0) times secants between x and a reference x0",
-                keys={"variant": "rescale", "reference": 0.0}, conserves=True,
+                keys={"variant": "rescale", "reference": 0.0}, conserves=True, single=False,
             ),
             _gradient(
                 "pattern_net", "dy / dx with patterns in place of weights",
-                keys={"patterns": None, "mask": "relu"},
+                keys={"patterns": None, "mask": "relu"}, single=False,
             ),
             _gradient(
                 "pattern_attribution", "dy / dx with patterns times weights",
-                keys={"patterns": None, "mask": "relu"},
+                keys={"patterns": None, "mask": "relu"}, single=False,
             ),
         )
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto, ValueInfoProto, helper
 
 from rfponnx.errors import OptionError, nearest
 from rfponnx.graph.graph import Graph
@@ -259,3 +260,22 @@ def by_tensor(sources: Sequence[Source]) -> Mapping[str, list[tuple[int, Piece]]
         for piece in source.pieces:
             found.setdefault(piece.tensor, []).append((index, piece))
     return found
+
+
+def declared_masks(
+    graph: Graph, sources: Sequence[Source], masks: Masks | None
+) -> Iterator[ValueInfoProto]:
+    """Yield the graph inputs that run-time masks come in by; every size is free."""
+    wanted = [
+        (mask_input(source.name), piece.tensor, 0)
+        for source in sources
+        for piece in source.pieces
+        if piece.masked
+    ]
+    if masks is not None:
+        wanted.append((masks_input(masks.tensor), masks.tensor, 1))
+    for name, tensor, lead in dict.fromkeys(wanted):
+        rank = len(graph.shape(tensor) or ()) + lead
+        dtype = graph.dtype(tensor) or TensorProto.FLOAT
+        free = [f"{name}_{axis}" for axis in range(rank)]
+        yield helper.make_tensor_value_info(name, dtype, free)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from rfponnx.errors import ModelError, OptionError
 from rfponnx.graph.graph import Graph
@@ -139,8 +139,9 @@ class Case:
 
         Two masks of one tensor own no entry together, nor one that a slice owns.
         """
+        extra = self._extra(sample)
         if not run_time_masks(self.described):
-            return sample.feeds
+            return {**sample.feeds, **extra}
         plan, rng = self.own.plan, np.random.default_rng(len(sample.feeds))
         masked = {
             s.name: p.tensor for s in plan.sources for p in s.pieces if p.masked
@@ -157,7 +158,32 @@ class Case:
             of = plan.masks.tensor
             shape = self._shape(sample, of)
             found[masks_input(of)] = self._float(of, owners(rng, shape, MASKS))
-        return {**found, **sample.feeds}
+        return {**found, **sample.feeds, **extra}
+
+    def _extra(self, sample: Sample) -> Values:
+        """Return random values of what a method asks for at run time."""
+        found, rng = {}, np.random.default_rng(1)
+        for name, entry in self.described.get("extra_inputs", {}).items():
+            value = self.value(sample, entry["of"])
+            if entry["kind"] == "target":
+                axis = self.own.plan.explained[0].class_axis
+                shape = np.delete(value.shape, axis) if value.ndim else ()
+                found[name] = rng.integers(0, value.shape[axis] if value.ndim else 1, shape)
+                continue
+            lead = (entry["samples"],) if entry["kind"] == "noise" else ()
+            found[name] = rng.normal(size=(*lead, *value.shape)).astype(value.dtype)
+        return found
+
+    def value(self, sample: Sample, tensor: str) -> Array:
+        """Return a tensor of the original at a sample, as ONNX Runtime computes it."""
+        known = {**sample.feeds, **sample.outputs}
+        if tensor in known:
+            return known[tensor]
+        model = ModelProto()
+        model.CopyFrom(self.prepared.proto)
+        model.graph.output.append(ValueInfoProto(name=tensor))
+        session = self.engine.of_proto(model, self.original.folder, self.original.name)
+        return session.run(sample.feeds, [tensor])[tensor]
 
     def _shape(self, sample: Sample, tensor: str) -> tuple[int, ...]:
         """Return the shape of a tensor at a sample; where it is not known, 1 (it broadcasts)."""

@@ -16,7 +16,6 @@ from rfponnx.verify.completeness import DOUBLE, completeness, file_sums, first_b
 from rfponnx.verify.engine import Array, Values
 from rfponnx.verify.float64 import Float64
 from rfponnx.verify.report import Check, judged, reported
-from rfponnx.verify.samples import Sample
 
 COMPLETENESS, JACOBIAN = "completeness, float64", "streams are derivatives"
 FILE_SUMS = "relevances in the file sum up, float64"
@@ -33,12 +32,13 @@ def double_checks(case: Case) -> Iterator[Check]:
         yield reported(COMPLETENESS, "not evaluated", str(error))
 
 
-def foreign_values(case: Case, sample: Sample) -> Values:
+def foreign_values(case: Case) -> Values:
     """Return what nodes of other domains give, as ONNX Runtime computes it.
 
     No stream passes them, so their outputs are constants of the overlay like any weight.
     """
-    plan = case.explicit.plan
+    sample, plan = case.smallest, case.own.plan
+    assert sample is not None
     carrying = {step.node.index for step in plan.steps}
     names = [
         name
@@ -64,7 +64,7 @@ class _Double:
             self.explicit = case.emitted(case.widened, bias="explicit", readout="all")
             self.file = case.emitted(case.widened).model
         self.plan = self.explicit.plan
-        self.feeds = {**case.feeds(case.smallest), **foreign_values(case, case.smallest)}
+        self.feeds = {**case.feeds(case.smallest), **foreign_values(case)}
         self.twice = jacobian.doubled(self.explicit)
         self.model = Float64(self.twice.model, case.original.folder)
         self.rows = case.rows

@@ -77,9 +77,9 @@ def trespasses(
     expected = set(described.get("report", {}).get("outputs", ()))
     if results != expected:
         yield f"the outputs {sorted(results ^ expected)} are not those of the metadata"
-    masks = run_time_masks(described)
-    if (given := {value.name for value in added["input"]}) != masks:
-        yield f"the inputs {sorted(given ^ masks)} are not those of the metadata"
+    known = run_time_masks(described) | set(described.get("extra_inputs", ()))
+    if (given := {value.name for value in added["input"]}) != known:
+        yield f"the inputs {sorted(given ^ known)} are not those of the metadata"
 
 
 def run_time_masks(described: Mapping[str, Any]) -> set[str]:

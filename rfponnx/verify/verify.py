@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rfponnx.errors import RfpError, guarded
 from rfponnx.methods.convert import Converted
+from rfponnx.verify.backward import BackwardChecks, Stages
 from rfponnx.verify.case import Case, Model
 from rfponnx.verify.double import COMPLETENESS, double_checks
 from rfponnx.verify.engine import Array, Engine
@@ -55,7 +56,8 @@ def verify(
     checks = list(primal_checks(case.prepared, case.converted, case.described))
     tell("choosing inputs")
     case.choose(samples, inputs)
-    stages = _stages(case, float64)
+    backward = case.options.backward
+    stages = BackwardChecks(case).stages(float64=float64) if backward else _stages(case, float64)
     for name, stage in stages.items():
         tell(name)
         found = list(_guarded(name, stage))
@@ -68,7 +70,7 @@ def verify(
 IMPOSSIBLE = "not possible"
 
 
-def _stages(case: Case, float64: bool) -> dict[str, Callable[[], Iterable[Check]]]:
+def _stages(case: Case, float64: bool) -> Stages:
     single = Single(case)
     stages: dict[str, Callable[[], Iterable[Check]]] = {
         "prediction, not optimised": single.prediction,

@@ -1,0 +1,176 @@
+"""The checks of a file that goes backward."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+from onnx import ModelProto
+
+from rfponnx.errors import Unsupported
+from rfponnx.plan.plan import Plan
+from rfponnx.verify import prediction
+from rfponnx.verify.case import Case
+from rfponnx.verify.completeness import single_bound
+from rfponnx.verify.double import double_checks, foreign_values
+from rfponnx.verify.engine import Array, Runner, Values
+from rfponnx.verify.float64 import Float64
+from rfponnx.verify.primal import first_difference
+from rfponnx.verify.probe import SEED, Balance, balance, duality
+from rfponnx.verify.report import Check, judged, reported
+from rfponnx.version import VERSION
+
+DOUBLE, SINGLE = 1e-10, 1e-4
+CONSERVATION, DUALITY = "conservation", "duality with streams, float64"
+
+EMPTY: Values = MappingProxyType({})
+Stages = Mapping[str, Callable[[], Iterable[Check]]]
+
+
+class BackwardChecks:
+    """Runs of a backward file, and of probes made from a fresh plan."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.plan: Plan = case.own.plan
+        self.feeds: list[Values] = []
+        self.runs: list[Mapping[str, Array]] = []
+        self._fast: list[Mapping[str, Array]] = []
+
+    def stages(self, *, float64: bool) -> Stages:
+        """Return the checks by name, in the order in which they are made."""
+        found: dict[str, Callable[[], Iterable[Check]]] = {
+            "prediction, not optimised": self.prediction,
+            "prediction, optimised": self.optimised,
+            "relevances as converted afresh": self.relevances,
+            "NaN or infinity": self.numbers,
+        }
+        way = self.plan.options.way
+        if way.single and way.conserves:
+            found["conservation, float32"] = self.conservation
+        if float64 and way.single and not way.gated:
+            if way.conserves:
+                found["conservation, float64"] = self.conservation_double
+            if not self.plan.relevance:
+                found[DUALITY] = self.dual
+            if not way.rules:
+                found["gradient against differences, float64"] = self.derivatives
+        return found
+
+    def prediction(self) -> Iterator[Check]:
+        """Run the file as it is written."""
+        self.feeds = [self.case.feeds(s) for s in self.case.samples]
+        self.runs = self._run(self.case.engine.open(self.case.converted))
+        yield prediction.unchanged(self.case.samples, self.runs)
+
+    def optimised(self) -> Iterator[Check]:
+        """Run the file as it is used."""
+        self._fast = self._run(self.case.engine.open(self.case.converted, optimise=True))
+        yield prediction.optimised(self.case.samples, self._fast)
+        yield prediction.optimised_relevances(self._names, self.runs, self._fast)
+
+    def relevances(self) -> Iterator[Check]:
+        """Compare what the file computes with what a fresh conversion computes."""
+        own, file = self.case.own.model, self.case.converted.proto
+        where = first_difference(own, file, self.case.prepared.proto)
+        note = f"overlay differs first at `{where}`" if where else "every overlay node is the same"
+        if where and self.case.described["version"] != VERSION:
+            note = f"written by version {self.case.described['version']}, this is {VERSION}"
+        fresh = self._run(self._session()) if where else self.runs
+        gaps = [
+            prediction.relative_gap(other[n], run[n]) if n in run else np.inf
+            for other, run in zip(fresh, self.runs, strict=True)
+            for n in self._names
+        ]
+        yield judged("relevances as converted afresh", max(gaps), single_bound(self.plan), note)
+
+    def numbers(self) -> Iterator[Check]:
+        """Look for NaN and infinity in everything that the file gives."""
+        known = [s.outputs for s in self.case.samples]
+        twice = [*known, *known] if self._fast else known
+        yield prediction.numbers([*self.runs, *self._fast], twice, {})
+
+    def conservation(self) -> Iterator[Check]:
+        """Judge ``R + bias + leak = seed`` in the model's own precision, at inputs and taps."""
+        bound = max(SINGLE, single_bound(self.plan))
+        for name, one in self._balances(self.plan):
+            session = self.case.engine.of_proto(one.model, self.case.original.folder, "a probe")
+            worst = max(one.error(session.run(f, one.names)) for f in self.feeds)
+            yield judged(f"{CONSERVATION}, float32{name}", worst, bound)
+
+    def conservation_double(self) -> Iterator[Check]:
+        """Judge the same in double precision."""
+        for name, one in self._balances(self._wide):
+            values = self._evaluated(one.model, one.names)
+            if isinstance(values, Check):
+                yield values
+            else:
+                yield judged(f"{CONSERVATION}, float64{name}", one.error(values), DOUBLE)
+
+    def dual(self) -> Iterator[Check]:
+        """Judge that both directions give the same numbers of each source."""
+        one = duality(self._wide)
+        assert self.case.smallest is not None
+        shape = self.case.value(self.case.smallest, self.plan.explained[0].tensor).shape
+        seed = np.random.default_rng(0).normal(size=shape)
+        values = self._evaluated(one.model, one.names, {SEED: seed})
+        if isinstance(values, Check):
+            yield values
+        else:
+            yield judged(DUALITY, one.error(values), DOUBLE)
+
+    def derivatives(self) -> Iterator[Check]:
+        """Judge the streams of the same linearisation as directional derivatives."""
+        forward = copy.copy(self.case)
+        for name, value in vars(type(self.case)).items():
+            if isinstance(value, cached_property) and name != "graph":
+                forward.__dict__.pop(name, None)
+        forward.options = replace(
+            self.case.options, method="rfp", numbers={}, target="argmax", seed_at=None, taps=(),
+            account="rest", readout="all", linearisation=(("*", "taylor"),),
+            release=(("*", "none"), *self.case.options.release),
+            explain=(self.plan.explained[0].tensor,),
+        )  # fmt: skip
+        yield from double_checks(forward)
+
+    def _balances(self, plan: Plan) -> Iterator[tuple[str, Balance]]:
+        yield "", balance(plan)
+        for tap in plan.options.taps:
+            yield f", at `{tap}`", balance(plan, tap)
+
+    @cached_property
+    def _wide(self) -> Plan:
+        """The plan of the model in double precision, where the overlay's own numbers count."""
+        case = self.case
+        return self.plan if case.widened is None else case.emitted(case.widened).plan
+
+    @cached_property
+    def _double_feeds(self) -> Values:
+        case = self.case
+        assert case.smallest is not None
+        return {**case.feeds(case.smallest), **foreign_values(case)}
+
+    def _evaluated(
+        self, model: ModelProto, names: tuple[str, ...], seed: Values = EMPTY
+    ) -> Values | Check:
+        feeds = {**self._double_feeds, **seed}
+        try:
+            return Float64(model, self.case.original.folder).run(feeds, names)
+        except Unsupported as error:
+            return reported("float64", "not evaluated", str(error))
+
+    @property
+    def _names(self) -> list[str]:
+        return list(self.case.described["relevances"])
+
+    def _run(self, session: Runner) -> list[Mapping[str, Array]]:
+        return [session.run(f) for f in self.feeds]
+
+    def _session(self) -> Runner:
+        return self.case.engine.of_proto(
+            self.case.own.model, self.case.original.folder, "a fresh conversion"
+        )
