@@ -138,6 +138,11 @@ class At:
         return name in self._carried
 
     @property
+    def full(self) -> bool:
+        """Whether every A has to be the whole derivative: `taylor`, and nothing is released."""
+        return self.numbers.kind == "taylor" and self.numbers.release == "none"
+
+    @property
     def carriers(self) -> tuple[str, ...]:
         """The float inputs that a source reaches, in order, each once."""
         return tuple(dict.fromkeys(i for i in self.node.inputs if self.carries(i)))
