@@ -81,6 +81,8 @@ def deform_conv(at: At) -> Linearisation:
     """A Conv that reads x at moved places: weights, offset and mask are released."""
     weight, offset, bias, mask = (at.input(i) for i in range(1, 5))
     held = [f"`{i}`" for i in (weight, offset, bias, mask) if i and at.carries(i)]
+    if at.full and held:
+        raise at.refuse(f"it has no derivative by {' and '.join(held)}")
     note = f"released {' and '.join(held)}" if held else ""
     if not at.carries(at.x):
         return Linearisation(note=note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rfponnx.maps.places import ByGrid
 from rfponnx.maps.resize import Resize
 from rfponnx.maps.sample import GridSample, Reading
 from rfponnx.ops.conv import attributes
@@ -75,13 +76,12 @@ def grid_sample(at: At) -> Linearisation:
         at.input(1),
         str(at.attr("mode", "linear" if at.graph.opset > 19 else "bilinear")),
     )
-    note = f"released `{grid}`, the grid" if at.carries(grid) else ""
-    if not at.carries(at.x):
-        return Linearisation(note=note)
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(spelled, spelled)
     aligned = bool(at.attr("align_corners", 0))
     reading = Reading(at.x, mode, at.attr("padding_mode", "zeros"), aligned)
-    return at.linear(GridSample(at.x, at.y, grid, reading, attributes(at)), note=note)
+    form = GridSample(at.x, at.y, grid, reading, attributes(at))
+    by_grid = {} if at.full and mode == "nearest" else {1: ByGrid(form)}
+    return at.with_operands(at.linear(form), by_grid)
 
 
 OPS = (

@@ -151,6 +151,8 @@ def central_difference(f: Callable[[Array], Array], x: Array, v: Array, h: float
 
 
 def smooth_entries(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> Array:
-    """Return where the differences to both sides agree: there f has a derivative."""
+    """Return where the differences to both sides, and of both sizes, agree: f is smooth there."""
     right, left, y = f(x + h * v), f(x - h * v), f(x)
-    return np.asarray(np.abs(right - 2 * y + left) <= 1e-2 * h * (1 + np.abs(y)))
+    further = f(x + 2 * h * v) - f(x - 2 * h * v)
+    bend, jump = np.abs(right - 2 * y + left), np.abs(further - 2 * (right - left))
+    return np.asarray(np.maximum(bend, jump) <= 1e-2 * h * (1 + np.abs(y)))

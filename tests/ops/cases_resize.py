@@ -229,10 +229,22 @@ CASES = (
         {"mode": "cubic"},
         opset=20,
     ),
+    *(
+        Case(
+            "GridSample",
+            f"a grid that carries relevance, {mode} {padding} {aligned}",
+            [X((2, 3, 4, 5)), X((2, 3, 2, 2), low=-1.6, high=1.6)],
+            {"mode": mode, "padding_mode": padding, "align_corners": aligned},
+            opset=16,
+        )
+        for mode in ("bilinear", "nearest", "bicubic")
+        for padding in ("zeros", "border", "reflection")
+        for aligned in (0, 1)
+    ),
     Case(
         "GridSample",
-        "a grid that carries relevance",
-        [X((1, 2, 4, 5)), X((1, 3, 2, 2), low=-1, high=1)],
-        opset=16,
+        "only a grid that carries relevance",
+        [N((1, 2, 3, 4, 2)), X((1, 2, 3, 2, 3), low=-1, high=1)],
+        opset=20,
     ),
 )
