@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rfponnx.graph.builder import INT64
 from rfponnx.maps.base import Identity, Transposed, then
 from rfponnx.maps.expr import (
     HOLE,
@@ -183,6 +184,14 @@ def _extreme(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
     return Linearisation(tuple(t for t in terms if at.carries(t.x)), "rest")
 
 
+def one_hot(at: At) -> Linearisation:
+    """``y`` = the second of two values in one place along an axis, elsewhere the first."""
+    indices, depth, values = at.node.inputs
+    two = applied("Cast", ints([0, 1]), to=at.graph.dtype(values))
+    hot = applied("OneHot", tensor(indices), tensor(depth), two, axis=int(at.attr("axis", -1)))
+    return at.linear(Select(values, at.y, applied("Cast", hot, to=INT64)), values)
+
+
 def col2im(at: At) -> Linearisation:
     """Patches added up where they lie on the image."""
     block, channels = known(at, 2), at.shape(at.y)[1]
@@ -204,6 +213,7 @@ OPS = (
     _row("GatherND", gather_nd, "y[j] = x[indices[j, :]]", 0),
     _row("Compress", compress, "the entries of x for which a condition holds", 0),
     _row("Col2Im", col2im, "patches added up to an image", 0),
+    _row("OneHot", one_hot, "y = the second of two values in one place, else the first", 2),
     _row("Where", where, "y = x where c, else z; c released", 1, 2),
     *(
         _row(name, scatter, "x with updates put in or added", 0, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rfponnx.maps.places import ByGrid
@@ -24,7 +26,11 @@ def resize(at: At) -> Linearisation:
         attributes(at, extrapolation_value=0.0) if crop else attributes(at),
         operand, axes, _repeats(at, axes, operand, scales),
     )  # fmt: skip
-    return at.linear(form, offset="rest" if outside else None)
+    made = at.linear(form, offset="rest" if outside else None)
+    held = [f"`{i}`" for i in at.node.inputs[1:3] if at.carries(i)]
+    if held and at.full and at.attr("mode", "nearest") != "nearest":
+        raise at.refuse(f"it has no derivative by {' and '.join(held)}")
+    return replace(made, note=f"released {' and '.join(held)}") if held else made
 
 
 def _changes(at: At, axis: int, operand: tuple[int, ...], scales: str, crop: bool) -> bool:
@@ -86,5 +92,5 @@ def grid_sample(at: At) -> Linearisation:
 
 OPS = (
     Op("GridSample", "linear", grid_sample, "y = x at the places of a grid, which is released"),
-    Op("Resize", "linear", resize, "y = x interpolated", inputs=(0,)),
+    Op("Resize", "linear", resize, "y = x interpolated"),
 )
