@@ -71,51 +71,65 @@ class DeformConv(Map):
             apart = b.op("Reshape", columns, self._groups(b, o))
             columns = b.op("Mul", apart, mask)
         flat = b.op("Reshape", columns, self._groups(b, o, joined=True))  # [N o, Ci / o, K Q]
-        steps = b.op("Reshape", self._repeated(b, self.offset, v), self._offsets(b))
-        places = []
-        for axis in range(g.axes):
+        places = self._places(b, self._repeated(b, self.offset, v))
+        added = Reading(g.wide).added(b, flat, places)
+        return b.op("Reshape", added, self._image(b, self.channels(b)[1]))
+
+    def read(self, b: Builder, by: int = 0) -> str:
+        """Return x at the moved places, or its slopes along an axis, ``[N, o, Ci / o, K, Q]``."""
+        g, per = self.geometry, self.channels(b)[1] // self.parts
+        image = b.op("Reshape", g.wide, self._image(b, per))
+        values = Reading(g.wide).read(b, image, self._places(b, self.offset), by)
+        parts = b.ints([self.parts, per, self.taps, -1])
+        return b.op("Reshape", values, b.op("Concat", b.dim(g.wide, 0), parts, axis=0))
+
+    def _places(self, b: Builder, offset: str) -> list[str]:
+        """Return where x is read along each axis, ``[N o, 1, K Q]``."""
+        steps, places = b.op("Reshape", offset, self._offsets(b)), []
+        for axis in range(self.geometry.axes):
             moved = b.op("Squeeze", b.slice(steps, [2], [axis], [axis + 1]), b.ints([2]))
             moved = b.op("Add", moved, self._base(b, axis))
             places.append(b.op("Reshape", moved, b.ints([0, 1, -1])))
-        added = Reading(g.wide).added(b, flat, places)
-        return b.op("Reshape", added, self._image(b))
+        return places
 
     def _columns(self, b: Builder, m: str) -> str:
         """Return what every place that was read gets: ``W^T m``."""
         g, count = self.geometry, prod(self.geometry.kernel)
         w = self.weight.emit(b, b.dtype(g.wide))
-        outer, inner = self._channels(b)
+        outer, inner = self.channels(b)
         w = b.op("Reshape", w, b.ints([g.group, outer // g.group, inner // g.group * count]))
         w = b.op("Transpose", w, perm=[0, 2, 1])
         m = b.op("Reshape", m, b.ints([0, g.group, outer // g.group, -1]))
         return b.op("Reshape", b.op("MatMul", w, m), b.ints([0, inner, -1]))
 
-    def _channels(self, b: Builder) -> tuple[int, int]:
+    def channels(self, b: Builder) -> tuple[int, int]:
+        """Return Co and Ci."""
         outer, inner = (b.dims(t)[1] for t in (self.geometry.narrow, self.geometry.wide))
         assert isinstance(outer, int)
         assert isinstance(inner, int)
         return outer, inner
 
     def _groups(self, b: Builder, o: int, *, joined: bool = False) -> str:
-        per = self._channels(b)[1] // o
-        count = b.op("Mul", b.reduce("ReduceProd", self._narrow(b), [0]), b.ints([self._taps]))
+        per = self.channels(b)[1] // o
+        count = b.op("Mul", b.reduce("ReduceProd", self._narrow(b), [0]), b.ints([self.taps]))
         lead = b.ints([-1, per] if joined else [-1, o, per])
         return b.op("Concat", lead, count, axis=0)
 
     @property
-    def _taps(self) -> int:
+    def taps(self) -> int:
+        """K: how many entries a window reads in each channel."""
         return prod(self.geometry.kernel)
 
     def _narrow(self, b: Builder) -> str:
         return spatial_sizes(b, self.geometry.narrow, self.geometry.axes)
 
     def _offsets(self, b: Builder) -> str:
-        lead = b.ints([-1, self._taps, self.geometry.axes])
+        lead = b.ints([-1, self.taps, self.geometry.axes])
         return b.op("Concat", lead, self._narrow(b), axis=0)
 
-    def _image(self, b: Builder) -> str:
+    def _image(self, b: Builder, channels: int) -> str:
         sizes = spatial_sizes(b, self.geometry.wide, self.geometry.axes)
-        return b.op("Concat", b.ints([-1, self._channels(b)[1]]), sizes, axis=0)
+        return b.op("Concat", b.ints([-1, channels]), sizes, axis=0)
 
     def _base(self, b: Builder, axis: int) -> str:
         """Return where a kernel that is not moved reads along one axis, ``[K, *Q]``."""

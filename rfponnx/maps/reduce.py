@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rfponnx.graph.builder import Builder
-from rfponnx.maps.base import Map, Value, Window, behind_stack, reshape
+from rfponnx.maps.base import Map, Value, Window, batched, behind_stack, push, reshape
+from rfponnx.maps.expr import Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +107,97 @@ class Centre(Map):
 
 
 @dataclass(frozen=True, slots=True)
-class GroupCentre(Map):
-    """``x - mean(x)`` over groups of the channels of ``[N, C, *D]``: its own transpose."""
+class Deflation(Map):
+    """``x - u mean(v x)`` over some axes (or the sum): the identity less a matrix of rank one.
+
+    Attributes
+    ----------
+    u, v
+        Broadcast against x; equal ones make the map symmetric.
+    x
+        The primal tensor that lends the expressions their element type.
+    kind
+        ``"ReduceMean"`` or ``"ReduceSum"``.
+    """
+
+    u: Expr
+    v: Expr
+    axes: tuple[int, ...]
+    x: str
+    kind: str = "ReduceMean"
+
+    def push(self, b: Builder, r: Value) -> Value:
+        return self._less(b, r, self.u, self.v)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return self._less(b, m, self.v, self.u)
+
+    def _less(self, b: Builder, r: Value, along: Expr, weight: Expr) -> Value:
+        dtype = b.dtype(self.x)
+        weighted = b.op("Mul", r.name, weight.emit(b, dtype))
+        common = b.reduce(self.kind, weighted, behind_stack(r, self.axes))
+        return Value(b.op("Sub", r.name, b.op("Mul", common, along.emit(b, dtype))), r.stack)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped(Map):
+    """A map of groups of channels: ``[N, C, *D]`` is seen as ``[N, G, K]`` by the inner one."""
 
     groups: int
+    inner: Map
     x: str
 
     def push(self, b: Builder, r: Value) -> Value:
-        grouped = b.op("Reshape", r.name, b.ints([0] * (1 + int(r.stack)) + [self.groups, -1]))
-        mean = b.reduce("ReduceMean", grouped, [2 + int(r.stack)])
-        return reshape(b, Value(b.op("Sub", grouped, mean), r.stack), self.x)
+        return reshape(b, push(self.inner, b, self._parted(b, r)), self.x)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        return reshape(b, self.inner.pull(b, self._parted(b, m)), self.x)
+
+    def _parted(self, b: Builder, r: Value) -> Value:
+        shape = b.ints([0] * (1 + int(r.stack)) + [self.groups, -1])
+        return Value(b.op("Reshape", r.name, shape), r.stack)
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourMean(Map):
+    """The mean of each channel of ``[N, C, *D]`` and `reach` on both sides, zeros beyond them.
+
+    It is its own transpose.
+    """
+
+    reach: int
+    x: str
+
+    def push(self, b: Builder, r: Value) -> Value:
+        window = {"kernel_shape": [2 * self.reach + 1, 1], "pads": [self.reach, 0] * 2}
+
+        def node(name: str) -> str:
+            flat = b.op("Unsqueeze", b.op("Reshape", name, b.ints([0, 0, -1])), b.ints([1]))
+            return b.op("AveragePool", flat, count_include_pad=1, **window)
+
+        local = batched(b, r, self.x, node, self.x)
+        return local if r.stack else reshape(b, local, self.x)
 
     def pull(self, b: Builder, m: Value) -> Value:
         return self.push(b, m)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated(Map):
+    """Every entry of a vector `times` times in a row.  ``[G] -> [G times]``"""
+
+    times: int
+
+    def push(self, b: Builder, r: Value) -> Value:
+        lead = [0] * int(r.stack)
+        each = b.op("Unsqueeze", r.name, b.ints([1 + len(lead)]))
+        wide = b.op("Expand", each, b.ints([1] * (1 + len(lead)) + [self.times]))
+        return Value(b.op("Reshape", wide, b.ints([*lead, -1])), r.stack)
+
+    def pull(self, b: Builder, m: Value) -> Value:
+        lead = [0] * int(m.stack)
+        parted = b.op("Reshape", m.name, b.ints([*lead, -1, self.times]))
+        return Value(b.reduce("ReduceSum", parted, [1 + len(lead)], keepdims=False), m.stack)
 
 
 def spread_back(b: Builder, m: Value, axes: Sequence[int], x: str, *, keepdims: bool) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -11,6 +11,25 @@ from rfponnx.maps.base import Map, Value, Window
 from rfponnx.maps.conv import Attrs, spatial_sizes
 
 CUBIC = -0.75  # the coefficient of the standard's bicubic kernel
+#: The kernel's polynomials in the distance, beyond 1 and up to 1.
+CUBICS = (
+    (CUBIC, -5 * CUBIC, 8 * CUBIC, -4 * CUBIC),
+    (CUBIC + 2, -(CUBIC + 3), 0.0, 1.0),
+)
+
+
+#: From t, in 0..1 behind an entry, the weight of the entry k further on.
+Kernel = Callable[[Builder, str, int, int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A place as `rest` behind `edge`, having been turned at the edges of a `span` `odd` times."""
+
+    edge: str
+    span: str
+    rest: str
+    odd: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,31 @@ class Reading:
         summed = b.op("ScatterElements", zeros, where, updates, axis=2, reduction="add")
         return b.op("Reshape", summed, b.op("Concat", channels, sizes, axis=0))
 
+    def read(self, b: Builder, image: str, places: Sequence[str], by: int = 0) -> str:
+        """Return an image ``[N, C, *P]`` read at places, ``[N, C, Q]``.
+
+        Parameters
+        ----------
+        by
+            A spatial axis: return the derivative by the places along it instead.
+        """
+        rank = 2 + len(places)
+        taps = [
+            (self._slopes if axis == by else self._taps)(b, axis, at)
+            for axis, at in enumerate(places, 2)
+        ]
+        flat = b.op("Reshape", image, b.ints([0, 0, -1]))
+        channels, total = b.slice(b.op("Shape", flat), [0], [0], [2]), ""
+        for combined in product(*taps):
+            where = self._place(b, [one for one, _ in combined], rank)
+            length = b.slice(b.op("Shape", where), [0], [2], [3])
+            where = b.op("Expand", where, b.op("Concat", channels, length, axis=0))
+            value = b.op("GatherElements", flat, where, axis=2)
+            for _, weight in combined:
+                value = b.op("Mul", value, weight)
+            total = b.op("Add", total, value) if total else value
+        return total
+
     def _place(self, b: Builder, index: Sequence[str], rank: int) -> str:
         """Return the flat position of an entry of the image, int64 ``[N, 1, Q]``."""
         flat = index[0]
@@ -74,10 +118,20 @@ class Reading:
             at = self._moved_inside(b, at, axis)
         if self.mode == "nearest":
             return [self._tap(b, at, b.floats(1.0, dtype), axis)]
-        low = b.op("Floor", at)
+        return self._around(b, axis, at, _linear if self.mode == "linear" else _cubic)
+
+    def _slopes(self, b: Builder, axis: int, at: str) -> list[tuple[str, str]]:
+        """Return the entries that are read along an axis, with the slopes of their weights."""
+        if self.mode == "cubic":
+            return self._around(b, axis, at, _cubic_slope)
+        turn = self._turn(b, at, axis)
+        taps = self._around(b, axis, self._moved_inside(b, at, axis), _linear_slope)
+        return [(index, b.op("Mul", slope, turn) if turn else slope) for index, slope in taps]
+
+    def _around(self, b: Builder, axis: int, at: str, kernel: Kernel) -> list[tuple[str, str]]:
+        dtype, low = b.dtype(self.x), b.op("Floor", at)
         t = b.op("Sub", at, low)
         offsets = (0, 1) if self.mode == "linear" else (-1, 0, 1, 2)
-        kernel = _linear if self.mode == "linear" else _cubic
         return [
             self._tap(b, b.op("Add", low, b.floats(k, dtype)), kernel(b, t, k, dtype), axis)
             for k in offsets
@@ -101,8 +155,24 @@ class Reading:
         last = b.op("Sub", self.size(b, axis), b.floats(1.0, dtype))
         return b.op("Max", b.op("Min", at, last), b.floats(0.0, dtype))
 
+    def _turn(self, b: Builder, at: str, axis: int) -> str:
+        """Return the slope of what moves a place inside: 1, -1, or 0; empty where it stays."""
+        dtype = b.dtype(self.x)
+        if self.padding == "border":
+            return b.op("Cast", b.op("Equal", self._clamped(b, at, axis), at), to=dtype)
+        if self.padding != "reflection":
+            return ""
+        fold, one, two = self._fold(b, at, axis), b.floats(1.0, dtype), b.floats(2.0, dtype)
+        back = b.op("Sub", one, b.op("Mul", two, fold.odd))
+        return b.op("Where", b.op("Less", at, fold.edge), b.op("Neg", back), back)
+
     def _reflected(self, b: Builder, at: str, axis: int) -> str:
         """Return a place folded at the edges until it lies inside."""
+        fold, two = self._fold(b, at, axis), b.floats(2.0, b.dtype(self.x))
+        more = b.op("Sub", fold.span, b.op("Mul", two, fold.rest))
+        return b.op("Add", fold.edge, b.op("Add", fold.rest, b.op("Mul", fold.odd, more)))
+
+    def _fold(self, b: Builder, at: str, axis: int) -> Fold:
         dtype, size = b.dtype(self.x), self.size(b, axis)
         one, two = b.floats(1.0, dtype), b.floats(2.0, dtype)
         edge = b.floats(0.0 if self.aligned else -0.5, dtype)
@@ -111,8 +181,7 @@ class Reading:
         turns = b.op("Floor", b.op("Div", away, span))
         rest = b.op("Sub", away, b.op("Mul", turns, span))
         odd = b.op("Sub", turns, b.op("Mul", two, b.op("Floor", b.op("Div", turns, two))))
-        folded = b.op("Add", rest, b.op("Mul", odd, b.op("Sub", span, b.op("Mul", two, rest))))
-        return b.op("Add", edge, folded)
+        return Fold(edge, span, rest, odd)
 
     def size(self, b: Builder, axis: int) -> str:
         """Return the length of the image along an axis, as a float."""
@@ -174,9 +243,12 @@ class GridSample(Map):
 
     def _added(self, b: Builder, m: str) -> str:
         """Return ``[N, C, *Q]`` added to an empty ``[N, C, *P]`` at the places of the grid."""
-        rank = len(b.graph.shape(self.x) or ())
-        places = [self._coordinate(b, axis, rank) for axis in range(2, rank)]
-        return self.reading.added(b, b.op("Reshape", m, b.ints([0, 0, -1])), places)
+        return self.reading.added(b, b.op("Reshape", m, b.ints([0, 0, -1])), self.places(b))
+
+    def places(self, b: Builder) -> list[str]:
+        """Return for each spatial axis where the grid points, in entries of x, ``[N, 1, Q]``."""
+        rank = len(b.dims(self.x))
+        return [self._coordinate(b, axis, rank) for axis in range(2, rank)]
 
     def _coordinate(self, b: Builder, axis: int, rank: int) -> str:
         """Return where the grid points along an axis, in entries of the image."""
@@ -199,12 +271,29 @@ def _linear(b: Builder, t: str, k: int, dtype: int) -> str:
     return t if k else b.op("Sub", b.floats(1.0, dtype), t)
 
 
+def _linear_slope(b: Builder, t: str, k: int, dtype: int) -> str:
+    return b.floats(2.0 * k - 1, dtype)
+
+
 def _cubic(b: Builder, t: str, k: int, dtype: int) -> str:
     """Return the cubic convolution kernel at distance ``|t - k|``."""
-    distance = b.op("Sub", t, b.floats(k, dtype)) if k < 1 else b.op("Sub", b.floats(k, dtype), t)
-    a = CUBIC
-    near, far = (a + 2, -(a + 3), 0.0, 1.0), (a, -5 * a, 8 * a, -4 * a)
-    value = b.floats((near if k in (0, 1) else far)[0], dtype)
-    for c in (near if k in (0, 1) else far)[1:]:
-        value = b.op("Add", b.op("Mul", value, distance), b.floats(c, dtype))
+    return _polynomial(b, _distance(b, t, k, dtype), CUBICS[k in (0, 1)], dtype)
+
+
+def _cubic_slope(b: Builder, t: str, k: int, dtype: int) -> str:
+    """Return the derivative of the cubic kernel by t."""
+    side, powers = (1 if k < 1 else -1), (3, 2, 1)
+    slopes = [side * p * c for p, c in zip(powers, CUBICS[k in (0, 1)], strict=False)]
+    return _polynomial(b, _distance(b, t, k, dtype), slopes, dtype)
+
+
+def _distance(b: Builder, t: str, k: int, dtype: int) -> str:
+    return b.op("Sub", t, b.floats(k, dtype)) if k < 1 else b.op("Sub", b.floats(k, dtype), t)
+
+
+def _polynomial(b: Builder, x: str, coefficients: Sequence[float], dtype: int) -> str:
+    """Return a polynomial, the highest power first."""
+    value = b.floats(coefficients[0], dtype)
+    for c in coefficients[1:]:
+        value = b.op("Add", b.op("Mul", value, x), b.floats(c, dtype))
     return value

@@ -216,8 +216,8 @@ def atan_slope(at: At) -> Expr:
 
 def asinh_slope(at: At) -> Expr:
     """``1 / sqrt(1 + z^2)``."""
-    above, below = one_and_square(at)
-    return sqrt(above / below)
+    s = reciprocal(maximum(absolute(at.vx), 1))
+    return s / sqrt(s * s + at.vx * s * (at.vx * s))
 
 
 def acosh_slope(at: At) -> Expr:

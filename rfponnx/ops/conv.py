@@ -11,6 +11,7 @@ from rfponnx.maps.conv import Attrs, Conv, ConvTranspose, Geometry
 from rfponnx.maps.deform import DeformConv
 from rfponnx.maps.expr import per_channel, tensor
 from rfponnx.maps.kernel import KernelOfConv, KernelOfTranspose, PerChannel
+from rfponnx.maps.places import ByOffset, KernelOfDeform
 from rfponnx.ops.op import At, Linearisation, Op, Term
 from rfponnx.ops.product import multilinear
 
@@ -80,14 +81,16 @@ def conv_transpose(at: At) -> Linearisation:
 def deform_conv(at: At) -> Linearisation:
     """A Conv that reads x at moved places: weights, offset and mask are released."""
     weight, offset, bias, mask = (at.input(i) for i in range(1, 5))
-    held = [f"`{i}`" for i in (weight, offset, bias, mask) if i and at.carries(i)]
-    note = f"released {' and '.join(held)}" if held else ""
-    if not at.carries(at.x):
-        return Linearisation(note=note)
     geometry, parts = lying(at, kernel_of(at, weight)), int(at.attr("offset_group", 1))
     form = DeformConv(tensor(weight), offset, mask, parts, geometry, attributes(at))
     shift = per_channel(tensor(bias), at.rank(at.y)) if bias else None
-    return at.linear(form, offset=shift, affine=True, note=note)
+    by: dict[int, Map] = {
+        1: KernelOfDeform(form, weight),
+        2: ByOffset(form, masked=False),
+        3: PerChannel(at.y),
+        4: ByOffset(form, masked=True),
+    }
+    return at.with_operands(at.linear(form, offset=shift, affine=True), by)
 
 
 def channels(at: At, axis: int) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rfponnx.graph.builder import INT64
 from rfponnx.maps.base import Identity, Transposed, then
 from rfponnx.maps.expr import (
     HOLE,
     Expr,
     applied,
     call,
+    choose,
     equal,
     ints,
     maximum,
@@ -115,8 +117,10 @@ def scatter(at: At) -> Linearisation:
     x, indices, updates = at.node.inputs
     kind, reduction = at.node.op, at.attr("reduction", "none")
     attrs: dict[str, Any] = {} if kind == "ScatterND" else {"axis": at.axis(0, x)}
+    if reduction == "mul":
+        return _multiplied(at, kind, attrs)
     if reduction not in ("none", "add"):
-        return _reduced(at, kind, attrs)
+        return _extreme(at, kind, attrs)
     ones, zeros = call("Expand", number(1), shape(x)), call("Expand", number(0), shape(updates))
     added = reduction == "add"
     kept = number(1) if added else applied(kind, ones, tensor(indices), zeros, **attrs)
@@ -143,21 +147,32 @@ def _at_updates(at: At, values: Expr) -> Expr:
     return call("GatherElements", values, indices, axis=at.axis(0, at.y))
 
 
-def _reduced(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
-    """Entries of x compared with updates, of equal ones x and then the first wins; or a product."""
+def _multiplied(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
+    """Entries of x times updates, which are released; of updates alone all have the same share."""
+    x, indices, updates = at.node.inputs
+    ones, each = (call("Expand", number(1), shape(t)) for t in (x, updates))
+    places = Transposed(Select(at.y, updates, _at_updates(at, positions(at.y))))
+    if not at.carries(x) and not at.full:
+        count = applied(kind, ones - 1, tensor(indices), each, reduction="add", **attrs)
+        part = quotient(at.vy, maximum(count, 1), number(0))
+        gain = quotient(_at_updates(at, part), tensor(updates), number(0))
+        form = then(Gain(gain, updates, updates), places)
+        return at.linear(form, updates, offset="rest", frozen=True)
+    factor = applied(kind, ones, tensor(indices), tensor(updates), reduction="mul", **attrs)
+    zero = equal(tensor(updates), number(0))
+    filled = choose(zero, number(1), tensor(updates))
+    product = applied(kind, tensor(x), tensor(indices), filled, reduction="mul", **attrs)
+    zeros = applied(kind, ones - 1, tensor(indices), zero, reduction="add", **attrs)
+    alone = equal(_at_updates(at, zeros), zero)  # no other factor is 0
+    others = choose(alone, _at_updates(at, product) / filled, number(0))
+    by = {2: then(Gain(others, updates, updates), places)}
+    return at.with_operands(at.gated(factor, x, offset=None), by)
+
+
+def _extreme(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
+    """Entries of x compared with updates, of equal ones x and then the first wins."""
     x, indices, updates = at.node.inputs
     places = Transposed(Select(at.y, updates, _at_updates(at, positions(at.y))))
-    if at.attr("reduction") == "mul":
-        ones, each = (call("Expand", number(1), shape(t)) for t in (x, updates))
-        if not at.carries(x):  # n factors beside a constant: every one has the same share
-            count = applied(kind, ones - 1, tensor(indices), each, reduction="add", **attrs)
-            part = quotient(at.vy, maximum(count, 1), number(0))
-            gain = quotient(_at_updates(at, part), tensor(updates), number(0))
-            form = then(Gain(gain, updates, updates), places)
-            return at.linear(form, updates, offset="rest", frozen=True)
-        factor = applied(kind, ones, tensor(indices), tensor(updates), reduction="mul", **attrs)
-        note = f"released `{updates}`" if at.carries(updates) else ""
-        return at.gated(factor, x, offset=None, note=note)
     kept = equal(tensor(x), at.vy)
     equals = equal(tensor(updates), _at_updates(at, at.vy)) * _at_updates(at, 1 - kept)
     order, far = positions(updates), ints([2**62])
@@ -167,6 +182,14 @@ def _reduced(at: At, kind: str, attrs: dict[str, Any]) -> Linearisation:
     wins = equals * equal(order, _at_updates(at, first))
     terms = Term(x, Gain(kept, x, at.y)), Term(updates, then(Gain(wins, updates, updates), places))
     return Linearisation(tuple(t for t in terms if at.carries(t.x)), "rest")
+
+
+def one_hot(at: At) -> Linearisation:
+    """``y`` = the second of two values in one place along an axis, elsewhere the first."""
+    indices, depth, values = at.node.inputs
+    two = applied("Cast", ints([0, 1]), to=at.graph.dtype(values))
+    hot = applied("OneHot", tensor(indices), tensor(depth), two, axis=int(at.attr("axis", -1)))
+    return at.linear(Select(values, at.y, applied("Cast", hot, to=INT64)), values)
 
 
 def col2im(at: At) -> Linearisation:
@@ -190,6 +213,7 @@ OPS = (
     _row("GatherND", gather_nd, "y[j] = x[indices[j, :]]", 0),
     _row("Compress", compress, "the entries of x for which a condition holds", 0),
     _row("Col2Im", col2im, "patches added up to an image", 0),
+    _row("OneHot", one_hot, "y = the second of two values in one place, else the first", 2),
     _row("Where", where, "y = x where c, else z; c released", 1, 2),
     *(
         _row(name, scatter, "x with updates put in or added", 0, 2)

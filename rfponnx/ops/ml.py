@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rfponnx.maps.base import then
+from rfponnx.maps.base import Map, then
 from rfponnx.maps.contract import Einsum
 from rfponnx.maps.expr import (
     Expr,
@@ -14,17 +14,20 @@ from rfponnx.maps.expr import (
     applied,
     array,
     choose,
-    ints,
     number,
-    quotient,
-    sqrt,
-    total,
 )
 from rfponnx.maps.gain import Gain
-from rfponnx.ops.normalise import scaled
+from rfponnx.maps.softmax import SoftmaxTangent
+from rfponnx.ops.normalise import by_norm
 from rfponnx.ops.op import At, Linearisation, Op
 
 ML = "ai.onnx.ml"
+
+#: Derivatives of the functions that a classifier applies to its scores.
+TANGENTS: dict[str, Callable[[At], Map]] = {
+    "LOGISTIC": lambda at: Gain(at.vy * (1 - at.vy), at.y, at.y),
+    "SOFTMAX": lambda at: SoftmaxTangent(1, at.y),
+}
 
 
 def scaler(at: At) -> Linearisation:
@@ -41,11 +44,10 @@ def row(at: At, attribute: str) -> Expr:
 
 def normalizer(at: At) -> Linearisation:
     """``y = x / norm of the row``, the norm released; 0 where it is 0."""
-    kind, x, axes = at.attr("norm", "MAX"), at.vx, ints([at.rank(at.x) - 1])
+    kind = at.attr("norm", "MAX")
     if kind not in ("L1", "L2"):
         raise at.refuse(f"the norm {kind} has no linearisation")
-    norm = total(absolute(x), axes) if kind == "L1" else sqrt(total(x * x, axes))
-    return scaled(at, quotient(number(1.0), norm, number(0.0)))
+    return by_norm(at, at.rank(at.x) - 1, int(kind[1]))
 
 
 def linear_regressor(at: At) -> Linearisation:
@@ -57,11 +59,16 @@ def linear_regressor(at: At) -> Linearisation:
 
 
 def linear_classifier(at: At) -> Linearisation:
-    """``y = f(x W + b)``; a function f of the scores is linearised by their ratio."""
+    """``y = f(x W + b)``; a function f of the scores by its tangent or their ratio."""
     labels = at.attr("classlabels_ints") or at.attr("classlabels_strings") or ()
     form, offset = scores(at, len(labels))
-    if at.attr("post_transform", "NONE") == "NONE":
+    function = at.attr("post_transform", "NONE")
+    if function == "NONE":
         return at.linear(form, offset=offset, affine=True)
+    if at.numbers.kind == "taylor" and function in TANGENTS:
+        return at.linear(then(form, TANGENTS[function](at)), offset="rest")
+    if at.full:
+        raise at.refuse(f"its {function} has no tangent")
     z = applied("Einsum", at.vx, *form.others, equation="ij,kj->ik")
     z = z if offset is None else z + offset
     counts = absolute(z) > at.numbers.eps

@@ -43,7 +43,9 @@ def shared(share: Share, tangent: Share | None = None) -> Callable[[At], Lineari
     def reduction(at: At) -> Linearisation:
         axes = reduction_axes(at)
         if not axes:  # what it then does to each entry depends on the runtime
-            return at.gated(quotient(at.vy, at.vx, ZERO), frozen=True)
+            if at.full and tangent is not None:
+                raise at.refuse("without axes what it does depends on the runtime")
+            return at.gated(quotient(at.vy, at.vx, ZERO), frozen=not at.full)
         keep = bool(at.attr("keepdims", 1))
         y = at.vy if keep else applied("Unsqueeze", at.vy, ints(axes))
         full = tangent is not None and at.numbers.release == "none"

@@ -8,7 +8,7 @@ follow from it, so an op is a few lines that say what it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -138,6 +138,11 @@ class At:
         return name in self._carried
 
     @property
+    def full(self) -> bool:
+        """Whether every A has to be the whole derivative: `taylor`, and nothing is released."""
+        return self.numbers.kind == "taylor" and self.numbers.release == "none"
+
+    @property
     def carriers(self) -> tuple[str, ...]:
         """The float inputs that a source reaches, in order, each once."""
         return tuple(dict.fromkeys(i for i in self.node.inputs if self.carries(i)))
@@ -198,6 +203,24 @@ class At:
         """``y`` = the sum of operands, each broadcast to y."""
         counted = [Term(n, spread(self.graph, n, self.y)) for n in names]
         return Linearisation(tuple(counted), **more)
+
+    def with_operands(self, made: Linearisation, by: Mapping[int, Map]) -> Linearisation:
+        """Add the terms of scales, bounds and the like, or say that they are released.
+
+        Parameters
+        ----------
+        by
+            Their maps, by the place of the input; an input that carries nothing is left out.
+        """
+        carried = {self.input(i): form for i, form in by.items() if self.carries(self.input(i))}
+        if not carried:
+            return made
+        if self.full:
+            terms = (*made.terms, *(Term(name, form) for name, form in carried.items()))
+            note = "nothing is released"
+            return replace(made, terms=terms, offset="rest", affine=False, note=note)
+        names = f"released {' and '.join(f'`{name}`' for name in carried)}"
+        return replace(made, note=", ".join(filter(None, (made.note, names))))
 
     @property
     def vx(self) -> Expr:

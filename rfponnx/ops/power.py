@@ -12,12 +12,12 @@ from rfponnx.maps.expr import (
     array,
     call,
     choose,
+    equal,
     finite,
     log,
     maximum,
     number,
     power,
-    quotient,
     tensor,
 )
 from rfponnx.maps.gain import Gain, spread
@@ -97,11 +97,12 @@ def _log(at: At) -> Expr:
 
 
 def _slope(at: At) -> Expr:
-    """``b y / a``, 0 where a is 0, for an exponent known at run time only."""
+    """``b a^(b - 1)`` for an exponent known at run time only."""
     exponent = tensor(at.input(1))
     if not at.graph.is_float(at.input(1)):
         exponent = call("Cast", exponent, to=at.graph.dtype(at.y))
-    return finite(exponent * quotient(at.vy, at.vx, number(0)))
+    none = equal(exponent, number(0))
+    return choose(none, number(0), finite(exponent * power(at.vx, exponent - 1)))
 
 
 def log_(at: At) -> Linearisation:

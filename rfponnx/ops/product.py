@@ -9,7 +9,7 @@ from rfponnx.maps.expr import finite, number, quotient, reciprocal, tensor
 from rfponnx.maps.gain import Gain, spread, spread_axes
 from rfponnx.ops.activation import ratio
 from rfponnx.ops.gates import gate
-from rfponnx.ops.op import At, Linearisation, Op, Term, stopped
+from rfponnx.ops.op import At, Linearisation, Op, Term
 from rfponnx.ops.written import written_exp, written_out
 
 
@@ -125,10 +125,8 @@ def _inverse(at: At) -> Linearisation:
 def mod(at: At) -> Linearisation:
     """``y = a - b floor(a / b)``: slope 1, the divisor released."""
     a, b = at.node.inputs
-    if not at.carries(a):
-        return stopped(at)
-    note = f"released `{b}`, the divisor" if at.carries(b) else ""
-    return at.linear(spread(at.graph, a, at.y), offset="rest", note=note)
+    steps = Gain(quotient(at.vy - at.vx, tensor(b), number(0)), b, at.y)
+    return at.with_operands(at.linear(spread(at.graph, a, at.y), offset="rest"), {1: steps})
 
 
 OPS = (

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Identity, Transposed
-from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, number, quotient, tensor
+from rfponnx.maps.expr import HOLE, Expr, applied, call, ints, number, quotient, shape, tensor
+from rfponnx.maps.gain import Gain
 from rfponnx.maps.pad import Padded
 from rfponnx.maps.rearrange import Blocks, Embed, Part, Permute, Retype, expanded, reshaped
 from rfponnx.maps.scatter import Picked, Triangle
@@ -75,6 +78,9 @@ def dropout(at: At) -> Linearisation:
     training = at.graph.constant(at.input(2)) if at.input(2) else False
     if training is not None and not bool(training):
         return passed(at)
+    ratio = at.graph.constant(at.input(1)) if at.input(1) else np.array(0.5)
+    if at.full and not (ratio is not None and float(ratio) == 0):
+        raise at.refuse("in training it does not tell what it drops where its input is 0")
     return at.gated(quotient(at.vy, at.vx, number(0)), offset=None, note="released its draw")
 
 
@@ -128,13 +134,21 @@ def pad(at: At) -> Linearisation:
     if mode == "constant":
         value = at.graph.constant(at.input(2)) if at.input(2) else at.attr("value", 0.0)
         zero = value is not None and not float(value)
-        return at.linear(Padded(pads, at.x, at.y), offset=None if zero else "rest")
+        form = at.linear(Padded(pads, at.x, at.y), offset=None if zero else "rest")
+        return at.with_operands(form, {2: Gain(outside(at, pads), at.input(2), at.y)})
     if isinstance(pads, Expr):
         return at.linear(Picked(at.x, at.y, applied("Pad", HOLE, pads, mode=mode)))
     rank = at.rank(at.x)
     behind = (0, *pads[:rank], 0, *pads[rank:])
     node, stacked = (applied("Pad", HOLE, ints(p), mode=mode) for p in (pads, behind))
     return at.linear(Picked(at.x, at.y, node, stacked))
+
+
+def outside(at: At, pads: tuple[int, ...] | Expr) -> Expr:
+    """Return 1 where a Pad puts its constant, else 0."""
+    ones = call("Expand", number(1), shape(at.x))
+    given = pads if isinstance(pads, Expr) else ints(pads)
+    return 1 - applied("Pad", ones, given)
 
 
 def center_crop_pad(at: At) -> Linearisation:
@@ -183,7 +197,7 @@ OPS = (
     _row("Tile", tile, "copies of x side by side", 0),
     _row("DepthToSpace", depth_to_space, "channels become blocks of pixels"),
     _row("SpaceToDepth", space_to_depth, "blocks of pixels become channels"),
-    _row("Pad", pad, "x inside a constant or copies of its border", 0),
+    _row("Pad", pad, "x inside a constant, which is released, or copies of its border", 0, 2),
     _row("CenterCropPad", center_crop_pad, "x cut or filled with zeros to a size", 0),
     _row("Trilu", trilu, "a triangle of the last two axes", 0),
     _row("ReverseSequence", reverse_sequence, "the first entries backwards", 0),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from rfponnx.maps.places import ByGrid
 from rfponnx.maps.resize import Resize
 from rfponnx.maps.sample import GridSample, Reading
 from rfponnx.ops.conv import attributes
@@ -23,7 +26,11 @@ def resize(at: At) -> Linearisation:
         attributes(at, extrapolation_value=0.0) if crop else attributes(at),
         operand, axes, _repeats(at, axes, operand, scales),
     )  # fmt: skip
-    return at.linear(form, offset="rest" if outside else None)
+    made = at.linear(form, offset="rest" if outside else None)
+    held = [f"`{i}`" for i in at.node.inputs[1:3] if at.carries(i)]
+    if held and at.full and at.attr("mode", "nearest") != "nearest":
+        raise at.refuse(f"it has no derivative by {' and '.join(held)}")
+    return replace(made, note=f"released {' and '.join(held)}") if held else made
 
 
 def _changes(at: At, axis: int, operand: tuple[int, ...], scales: str, crop: bool) -> bool:
@@ -75,16 +82,15 @@ def grid_sample(at: At) -> Linearisation:
         at.input(1),
         str(at.attr("mode", "linear" if at.graph.opset > 19 else "bilinear")),
     )
-    note = f"released `{grid}`, the grid" if at.carries(grid) else ""
-    if not at.carries(at.x):
-        return Linearisation(note=note)
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(spelled, spelled)
     aligned = bool(at.attr("align_corners", 0))
     reading = Reading(at.x, mode, at.attr("padding_mode", "zeros"), aligned)
-    return at.linear(GridSample(at.x, at.y, grid, reading, attributes(at)), note=note)
+    form = GridSample(at.x, at.y, grid, reading, attributes(at))
+    by_grid = {} if at.full and mode == "nearest" else {1: ByGrid(form)}
+    return at.with_operands(at.linear(form), by_grid)
 
 
 OPS = (
     Op("GridSample", "linear", grid_sample, "y = x at the places of a grid, which is released"),
-    Op("Resize", "linear", resize, "y = x interpolated", inputs=(0,)),
+    Op("Resize", "linear", resize, "y = x interpolated"),
 )

@@ -16,6 +16,7 @@ from rfponnx.maps.expr import (
     choose,
     equal,
     ints,
+    minimum,
     number,
     positions,
     shape,
@@ -118,12 +119,6 @@ def extreme_of(at: At) -> Linearisation:
     return Linearisation(tuple(terms), "rest" if len(terms) < len(operands) else None)
 
 
-def released(at: At, *places: int) -> str:
-    """Return the remark that some inputs, though they carry relevance, are constants here."""
-    names = [f"`{at.input(i)}`" for i in places if at.carries(at.input(i))]
-    return f"released {' and '.join(names)}" if names else ""
-
-
 def abs_(at: At) -> Linearisation:
     """``y = |x|``, slope 0 at 0."""
     return at.gated(sign(at.vx), offset=None)
@@ -141,9 +136,9 @@ def leaky_relu(at: At) -> Linearisation:
 
 
 def prelu(at: At) -> Linearisation:
-    """``y = x`` above 0, else ``slope x``; the slope is a constant."""
-    slope = tensor(at.input(1))
-    return at.gated(choose(at.vx > 0, number(1), slope), offset=None, note=released(at, 1))
+    """``y = x`` above 0, else ``slope x``; the slope is released."""
+    made = at.gated(choose(at.vx > 0, number(1), tensor(at.input(1))), offset=None)
+    return at.with_operands(made, {1: Gain(minimum(at.vx, 0), at.input(1), at.y)})
 
 
 def thresholded_relu(at: At) -> Linearisation:
@@ -170,7 +165,10 @@ def clip(at: At) -> Linearisation:
         return passed(at)
     gain = inside[0] if len(inside) == 1 else inside[0] * inside[1]
     offset = None if {low, high} <= {None, number(0)} else "rest"
-    return at.gated(gain, offset=offset, note=released(at, 1, 2))
+    highest = number(0) if high is None else equal(at.vy, high)
+    lowest = number(0) if low is None else equal(at.vy, low) * (1 - highest)
+    by = {i: Gain(g, at.input(i), at.y) for i, g in ((1, lowest), (2, highest))}
+    return at.with_operands(at.gated(gain, offset=offset), by)
 
 
 def hard_sigmoid(at: At) -> Linearisation:
@@ -201,9 +199,9 @@ OPS = (
     _row("Unique", unique, "y = x at the first of equal entries"),
     _row("Abs", abs_, "y = sign(x) x"),
     _row("LeakyRelu", leaky_relu, "y = x above 0, else alpha x"),
-    _row("PRelu", prelu, "y = x above 0, else slope x"),
+    _row("PRelu", prelu, "y = x above 0, else slope x, the slope released"),
     _row("ThresholdedRelu", thresholded_relu, "y = x above alpha, else 0"),
-    _row("Clip", clip, "y = x strictly between the bounds, else a bound"),
+    _row("Clip", clip, "y = x strictly between the bounds, else a bound, which is released"),
     _row("HardSigmoid", hard_sigmoid, "y = alpha x + beta, cut to 0..1"),
     _row("Shrink", shrink, "y = x moved by a bias where |x| > lambd, else 0"),
 )

@@ -22,7 +22,7 @@ from rfponnx.maps.expr import (
 )
 from rfponnx.maps.gain import Gain
 from rfponnx.ops.activation import ratio
-from rfponnx.ops.op import At, Linearisation
+from rfponnx.ops.op import At, Linearisation, Release
 
 #: Below this a difference to the value at 0 has lost too many digits.
 NEAR = 2.0**-7
@@ -140,13 +140,15 @@ def lineage(at: At, t: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...
 def inside(at: At, t: str, x: str) -> set[str]:
     """Return the tensors on all ways from x to t, t among them and x not."""
     found: set[str] = set()
+    beside: set[str] = set()  # what a function written out before went through
     queue = [t]
     while queue:
         name = queue.pop()
         if name != x and name not in found:
             found.add(name)
+            beside |= set(at.made[name].through)
             queue += [p for p, _ in parents(at, name)]
-    return found
+    return found | beside
 
 
 def multiple(at: At, t: str, x: str) -> Expr | None:
@@ -219,7 +221,7 @@ def slope(at: At, t: str, x: str) -> Expr:
         return number(1)
     node, above = at.graph.producer(t), parents(at, t)
     assert node is not None
-    names = {p for p, _ in above}
+    names = {p for p, _ in above} | set(node.inputs).intersection(at.made[t].through)
     inner = At(at.graph, node, t, names, at.numbers, at.made)
     total: Expr = number(0)
     for term in tangent_of(inner, names).terms:
@@ -236,7 +238,8 @@ def tangent_of(at: At, bearing: set[str]) -> Linearisation:
 
     op = Registry().find(at.node.domain, at.node.op, at.graph.opset)
     assert op is not None
-    numbers = replace(at.numbers, kind="taylor", release="auto")
+    release: Release = "none" if at.numbers.release == "none" else "auto"
+    numbers = replace(at.numbers, kind="taylor", release=release)
     return op.by(At(at.graph, at.node, at.y, bearing, numbers, at.made))
 
 

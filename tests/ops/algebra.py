@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from onnx import ValueInfoProto, helper, numpy_helper
@@ -15,7 +16,7 @@ from rfponnx.graph.prepare import prepare
 from rfponnx.maps.base import Map, Value
 from rfponnx.plan.plan import Step
 from rfponnx.verify.float64 import Float64
-from tests.ops.harness import Array, Case
+from tests.ops.harness import Array, Case, worst
 
 #: The opset that has ScatterElements with reduction, which pulls are written with.
 PULL_OPSET = 16
@@ -39,20 +40,21 @@ class Algebra:
     ----------
     graph
         The prepared model, at an opset that pulls can be written in.
-    steps, values
-        The plan's steps; every tensor of the primal that a map starts or ends at.
+    steps, carried, values
+        The plan's steps; what a source reaches; every tensor of the primal that a map starts or
+        ends at.
     pairs
         One for each carried term of each step.
     """
 
-    def __init__(self, case: Case, *, free: bool = False, kind: str = "") -> None:
-        options = {"linearisation": kind} if kind else {}
+    def __init__(self, case: Case, *, free: bool = False, kind: str = "", **more: Any) -> None:
+        options = {"linearisation": kind} | more if kind else more
         raised = prepare(load(case.model(free=free)), PULL_OPSET).proto
         plan = case.convert(raised, **options).plan
         self.graph, self.feeds = plan.graph, case.feeds()
         ends = {s.y for s in plan.steps} | {t.x for s in plan.steps for t in s.linearisation.terms}
         self.values = tensors_of(plan.graph, self.feeds, ends)
-        self.steps = plan.steps
+        self.steps, self.carried = plan.steps, plan.carried
         self.pairs = [
             Pair(s, t.x, t.map, self.values[t.x].shape, self.values[s.y].shape)
             for s in plan.steps
@@ -121,6 +123,21 @@ def _value_info(name: str, value: Array) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, dtype, value.shape)
 
 
+def check_adjoint(algebra: Algebra, pair: Pair, rng: np.random.Generator, bound: float) -> None:
+    """Hold ``<A u, v> = <u, A^T v>``, with and without a stack axis."""
+    u, v = rng.normal(size=(2, *pair.shape_x)), rng.normal(size=(2, *pair.shape_y))
+    pushed = np.stack([algebra.push(pair, row) for row in u])
+    pulled = np.stack([algebra.pull(pair, row) for row in v])
+    assert pushed.shape == v.shape
+    assert pulled.shape == u.shape
+    for i, j in np.ndindex(2, 2):
+        one, other = dot(pushed[i], v[j]), dot(u[i], pulled[j])
+        size = np.abs(pushed[i] * v[j]).sum() + np.abs(u[i] * pulled[j]).sum() + 1e-30
+        assert abs(one - other) / size <= bound
+    assert worst(algebra.push(pair, u, stack=True), pushed) <= bound
+    assert worst(algebra.pull(pair, v, stack=True), pulled) <= bound
+
+
 def dot(a: Array, b: Array) -> float:
     """Return the inner product of two arrays of one shape."""
     assert a.shape == b.shape, f"{a.shape} against {b.shape}"
@@ -134,6 +151,8 @@ def central_difference(f: Callable[[Array], Array], x: Array, v: Array, h: float
 
 
 def smooth_entries(f: Callable[[Array], Array], x: Array, v: Array, h: float) -> Array:
-    """Return where the differences to both sides agree: there f has a derivative."""
+    """Return where the differences to both sides, and of both sizes, agree: f is smooth there."""
     right, left, y = f(x + h * v), f(x - h * v), f(x)
-    return np.asarray(np.abs(right - 2 * y + left) <= 1e-2 * h * (1 + np.abs(y)))
+    further = f(x + 2 * h * v) - f(x - 2 * h * v)
+    bend, jump = np.abs(right - 2 * y + left), np.abs(further - 2 * (right - left))
+    return np.asarray(np.maximum(bend, jump) <= 1e-2 * h * (1 + np.abs(y)))

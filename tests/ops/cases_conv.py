@@ -49,6 +49,27 @@ def deformed(
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
 CASES = (
+    Case(
+        "DeformConv",
+        "everything from sources",
+        [
+            X((1, 4, 5, 5)),
+            X((6, 2, 2, 2)),
+            X((1, 16, 4, 4), low=-1.3, high=1.3),
+            X((6,)),
+            X((1, 8, 4, 4)),
+        ],
+        {"group": 2, "offset_group": 2},
+        opset=19,
+        free=(),
+    ),
+    Case(
+        "DeformConv",
+        "only the offsets from a source, no mask",
+        [N((2, 2, 5, 6)), W((3, 2, 3, 2)), X((2, 12, 3, 5), low=-1.3, high=1.3)],
+        opset=19,
+        free=(0, 2, 3),
+    ),
     conv("a plain one", (2, 3, 5, 4), (4, 3, 3, 2)),
     conv("no bias", (2, 3, 5, 4), (4, 3, 3, 2), bias=False),
     conv("one axis", (2, 3, 9), (2, 3, 3), strides=[2], pads=[1, 0]),

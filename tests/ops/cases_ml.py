@@ -56,6 +56,20 @@ CASES = (
     ),
     Case(
         "LinearClassifier",
+        "logistic scores",
+        [X((4, 3))],
+        {
+            "coefficients": WEIGHTS,
+            "intercepts": [0.5, -2.0],
+            "classlabels_ints": [3, 7],
+            "post_transform": "LOGISTIC",
+        },
+        outputs=2,
+        explain=[1],
+        domain=ML,
+    ),
+    Case(
+        "LinearClassifier",
         "one score for two labels",
         [X((4, 3))],
         {"coefficients": WEIGHTS[:3], "intercepts": [0.5], "classlabels_ints": [0, 1]},

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.ops.harness import Case, W, X, nodes_of
+from tests.ops.harness import Case, N, W, X, nodes_of
 
 
 def batch(about: str, shape: tuple[int, ...], *, opset: int = 18, **attrs: Any) -> Case:
@@ -84,6 +84,7 @@ CASES = (
         "InstanceNormalization",
         "a constant channel",
         [X(np.ones((1, 2, 3), np.float32)), W((2,)), W((2,))],
+        {"epsilon": 1e-3},
     ),
     layer("the last axis", (2, 3, 4), (4,)),
     layer("two axes", (2, 3, 4), (3, 4), axis=1, epsilon=1e-3),
@@ -130,9 +131,64 @@ CASES = (
     ),
     Case("LpNormalization", "p = 2", [X((2, 3, 4))]),
     Case("LpNormalization", "p = 1, axis 1", [X((2, 3, 4))], {"p": 1, "axis": 1}),
-    Case("LpNormalization", "a row of zeros", [X([[0.0, 0.0], [3.0, 4.0]])]),
+    Case("LpNormalization", "a row of zeros", [X([[0.0, 0.0], [3.0, 4.0]])], kinks=True),
     Case("MeanVarianceNormalization", "its usual axes", [X((2, 3, 4, 2))], opset=13),
     Case("MeanVarianceNormalization", "other axes", [X((2, 3, 4, 2))], {"axes": [2, -1]}, opset=13),
+    Case(
+        "BatchNormalization",
+        "everything from sources",
+        [X((2, 3, 4)), X((3,)), X((3,)), X((3,)), X((3,), low=0.5, high=2)],
+    ),
+    Case(
+        "BatchNormalization",
+        "only the statistics from sources",
+        [N((2, 3)), W((3,)), W((3,)), X((3,)), X((3,), low=0.5, high=2)],
+    ),
+    *(
+        Case(op, f"{about} from sources", [x, X((3,)), X((3,))])
+        for op in ("InstanceNormalization",)
+        for about, x in (
+            ("everything", X((2, 3, 4, 2))),
+            ("scale and shift", N((2, 3, 5))),
+        )
+    ),
+    Case("LayerNormalization", "everything from sources", [X((2, 3, 4)), X((4,)), X((4,))]),
+    Case(
+        "LayerNormalization",
+        "scale and shift of two axes from sources",
+        [X((2, 3, 4)), X((3, 1)), X((1, 4))],
+        {"axis": 1},
+    ),
+    Case("LayerNormalization", "a scale from a source, no shift", [N((2, 4)), X((4,))]),
+    Case(
+        "LayerNormalization",
+        "the inverse deviation",
+        [X((2, 3, 4)), W((4,))],
+        {"epsilon": 1e-2},
+        outputs=3,
+    ),
+    Case(
+        "GroupNormalization",
+        "a scale per group from a source",
+        [X((2, 6, 3)), X((2,)), X((2,))],
+        {"num_groups": 2},
+        free=(0, 2),
+    ),
+    Case(
+        "GroupNormalization",
+        "a scale per channel from a source",
+        [X((2, 6, 3, 2)), X((6,)), X((6,))],
+        {"num_groups": 2},
+        opset=21,
+        free=(0, 2, 3),
+    ),
+    Case(
+        "RMSNormalization",
+        "a scale from a source",
+        [X((2, 3, 4)), X((3, 4))],
+        {"axis": 1},
+        opset=23,
+    ),
     Case(
         "LRN", "an odd size", [X((2, 5, 3, 2))], {"size": 3, "alpha": 0.5, "beta": 0.7, "bias": 2.0}
     ),

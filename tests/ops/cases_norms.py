@@ -66,6 +66,21 @@ CASES = (
         [X([[0.0, 1.0, -2.0], [0.0, 0.0, 3.0]]), W(np.asarray([1]))],
         options=NONE,
     ),
+    *(
+        Case(
+            op,
+            "no axes, nothing released",
+            [X((2, 3))],
+            {"noop_with_empty_axes": 1},
+            options={"linearisation": "taylor", **NONE},
+            refuses="depends on the runtime",
+        )
+        for op in ("ReduceSumSquare", "ReduceProd")
+    ),
+    *(
+        Case(op, "no axes", [X((2, 3))], {"noop_with_empty_axes": 1})
+        for op in ("ReduceL1", "ReduceL2")
+    ),
     Case("ReduceLogSumExp", "zeros", [X([[0.0, 1.0, -2.0], [0.0, 1e-9, 0.0]]), W(np.asarray([1]))]),
     Case("ReduceLogSum", "cancels to a little", [X([[1.0, -0.5], [3.0, 2.0]]), W(np.asarray([1]))]),
     *(pool(f"p = {p}", (1, 2, 5, 6), [2, 3], p=p, strides=[2, 1]) for p in (1, 2, 3)),

@@ -59,6 +59,8 @@ PRODUCTS = (
     Case("Div", "by a signal, nothing released", [X((2, 3)), AWAY], options=released("none")),
     Case("Mod", "of a signal", [X([3.25, -3.25, 0.5]), number(2.0)], {"fmod": 1}),
     Case("Mod", "by a signal", [X([3.25, 7.5]), X([2.0, 2.0])], {"fmod": 1}),
+    Case("Mod", "by a signal alone, which is broadcast", [W([[3.25], [-7.5]]), X([2.0, 1.6])],
+         {"fmod": 1}),
     Case("MatMul", "of two signals", [X((2, 3)), X((3, 4))]),
     Case("MatMul", "of two, nothing released", [X((2, 3)), X((3, 4))], options=released("none")),
     Case("MatMul", "of a batch and a matrix", [X((2, 2, 3)), X((3, 4))]),
@@ -127,6 +129,8 @@ WRITTEN = (
             ("Add", "t w3", "g"), ("Mul", "x0 g", "h"), ("Mul", "h w4", "y0"),
             constants=(0.044715, (2 / np.pi) ** 0.5, 1, 0.5)),
     written("Mish", "Mul", ("Softplus", "x0", "s"), ("Tanh", "s", "t"), ("Mul", "x0 t", "y0")),
+    written("a product with a written softplus", "Mul", ("Exp", "x0", "e"), ("Add", "e w1", "b"),
+            ("Log", "b", "l"), ("Mul", "x0 l", "y0"), constants=(1,)),
     written("HardSwish by Clip", "Mul", ("Add", "x0 w1", "a"), ("Clip", "a w2 w3", "c"),
             ("Mul", "x0 c", "m"), ("Div", "m w3", "y0"), constants=(3, 0, 6), kinks=True),
     written("HardSwish by HardSigmoid", "Mul", ("HardSigmoid", "x0", "h", {"alpha": 1 / 6}),
@@ -181,6 +185,9 @@ POWERS = (
     Case("Pow", "with an integer exponent of a run", [AWAY, N(np.array([2, 3, 1]))], free=()),
     Case("Pow", "of a constant base", [W([0.5, 2.0, 10.0]), X((2, 3))]),
     Case("Pow", "of two signals", [AWAY, X((2, 3))]),
+    Case("Pow", "of two signals at zeros", [X([0.0, 0.0, -2.0, 2.0]), X([1.0, 3.0, 0.0, 0.0])],
+         kinks=True),
+    Case("Pow", "with an exponent of a run at zeros", [X([0.0, -2.0, 0.0]), N([1.0, 3.0, 2.0])]),
     Case("Pow", "of two signals, left released", [AWAY, X((2, 3))], options=released("left")),
     Case("Pow", "of two signals, nothing released", [AWAY, X((2, 3))], options=released("none")),
     Case("Pow", "of two signals, split", [AWAY, X((2, 3))], options=released("split"),
@@ -193,7 +200,9 @@ SOFTMAX = tuple(
     for case in (
         Case(op, "over the last axis", [X((2, 3))]),
         Case(op, "over the channels", [X((2, 3, 2))], {"axis": 1}),
-        Case(op, "at exact zeros", [X([[0.0, -0.0, 1e-38], [1.0, 2.0, 3.0]])]),
+        Case(
+            op, "at exact zeros", [X([[0.0, -0.0, 1e-38], [1.0, 2.0, 3.0]])], kinks=op == "Hardmax"
+        ),
         Case(op, "over the first axis", [X((2, 3, 2))], {"axis": 0}),
     )
 )

@@ -45,6 +45,9 @@ SHAPES = (
     Case("Dropout", "inference", [X((2, 3))]),
     Case("Dropout", "a ratio", [X((2, 3)), W(np.float32(0.5)), W(np.array(False))]),
     Case("Dropout", "training, nothing dropped", [X((2, 3)), W(np.float32(0)), W(np.array(True))]),
+    Case("Dropout", "training, nothing released",
+         [X((2, 3)), W(np.float32(0.5)), W(np.array(True))], refuses="what it drops",
+         options={"linearisation": "taylor", "release": ["*=none"]}),
     Case("Dropout", "old opset", [X((2, 3))], {"ratio": 0.3}, opset=7),
     Case("Cast", "to double", [X((2, 3))], {"to": 11}),
     Case("Cast", "to float", [X((2, 3), dtype=np.float64)], {"to": 11}),
@@ -112,6 +115,9 @@ PARTS = (
     Case("Pad", "axes", [X((2, 3, 4)), W(i64(1, 2)), None, W(i64([-1]))]),
     Case("Pad", "axes and a constant at run time",
          [X((2, 3)), W(i64(1, 2)), N(np.float32(2)), W(i64([0]))]),
+    Case("Pad", "a constant from a source", [X((2, 3)), W(i64(0, 1, -1, 2)), X(())]),
+    Case("Pad", "a constant from a source and pads at run time",
+         [X((2, 3)), N(i64(1, 0, 0, 2)), X((1,))]),
     Case("Pad", "pads at run time", [X((2, 3)), N(i64(1, 0, 0, 2))]),
     Case("Pad", "pads of some axes at run time", [X((2, 3)), N(i64(1, 2)), None, W(i64([1]))]),
     Case("Pad", "reflect", [X((2, 4)), W(i64(0, 2, 0, 3))], {"mode": "reflect"}),
@@ -164,6 +170,11 @@ INDICES = (
          {"axis": 1, "reduction": "mul"}),
     Case("ScatterElements", "a constant multiplied, twice",
          [W((2, 3)), W(i64([[1, 1], [0, 2]])), X((2, 2))], {"axis": 1, "reduction": "mul"}),
+    Case("ScatterElements", "factors that are zero",
+         [X([1.5, 2.0, 3.0, 4.0]), N(i64(0, 0, 1, 1, 2)), X([0.0, 2.0, 0.0, 0.0, 5.0])],
+         {"reduction": "mul"}),
+    Case("ScatterND", "rows multiplied", [X((3, 2)), N(i64([[0], [0], [2]])), X((3, 2))],
+         {"reduction": "mul"}),
     Case("ScatterElements", "equal updates",
          [X([1.0, 2.0, 3.0]), N(i64(0, 0, 1)), X([5.0, 5.0, 7.0])],
          {"reduction": "max"}, kinks=True),
@@ -182,6 +193,10 @@ INDICES = (
     Case("Col2Im", "patches of a size known in a run", [X((2, 6, 3)), W(i64([7])), N(i64([3]))],
          {"strides": [2]}, refuses="size of its patches"),
     Case("Col2Im", "one axis", [X((2, 6, 3)), W(i64([7])), W(i64([3]))], {"strides": [2]}, free=()),
+    Case("OneHot", "values from a source", [W(i64([[1, 0], [2, 1]])), W(i64(3)), X((2,))],
+         {"axis": 1}),
+    Case("OneHot", "values from a source, float indices",
+         [N([1.0, 0.0, 2.0]), W(np.float32(3)), X((2,))]),
     Case("Where", "both", [W(bools([True, False, True])), X((2, 3)), X((2, 3))]),
     Case("Where", "broadcast", [N(bools([[True], [False]])), X((3,)), X((2, 1))]),
     Case("Where", "beside minus infinity", [N(bools(True, False)), X((2,)), W(np.float32(-3e38))]),
@@ -204,6 +219,11 @@ def stopped(
     domain = str(attrs.get("domain", ""))
     return Case(op, "beside a source", operands, domain=domain, nodes=nodes_of(*rows), kinks=True)
 
+
+COUNTED = (
+    Case("Range", "start and delta from sources",
+         [X(()), W(np.array(9.0, np.float32)), X(np.array(1.75, np.float32))]),
+)  # fmt: skip
 
 POSITIVE = ("Greater", "x0 w1", "bools")
 SIZE = ("Abs", "x0", "size")
@@ -239,4 +259,4 @@ STOPPED = (
          )),
 )  # fmt: skip
 
-CASES = (*SHAPES, *PARTS, *INDICES, *STOPPED)
+CASES = (*SHAPES, *PARTS, *INDICES, *COUNTED, *STOPPED)

@@ -200,6 +200,14 @@ CASES = (
         opset=9,
         nodes=nodes_of(("Upsample", "x0 w1", "y0", {"mode": "linear"})),
     ),
+    Case(
+        "Resize",
+        "scales from a source, nothing released",
+        [X((1, 2, 4, 5)), NONE, X(np.float32([1, 1, 1.5, 2]))],
+        {"mode": "linear"},
+        options={"linearisation": "taylor", "release": ["*=none"]},
+        refuses="no derivative by `x2`",
+    ),
     *(
         Case(
             "GridSample",
@@ -229,10 +237,22 @@ CASES = (
         {"mode": "cubic"},
         opset=20,
     ),
+    *(
+        Case(
+            "GridSample",
+            f"a grid that carries relevance, {mode} {padding} {aligned}",
+            [X((2, 3, 4, 5)), X((2, 3, 2, 2), low=-1.5, high=1.5)],
+            {"mode": mode, "padding_mode": padding, "align_corners": aligned},
+            opset=16,
+        )
+        for mode in ("bilinear", "nearest", "bicubic")
+        for padding in ("zeros", "border", "reflection")
+        for aligned in (0, 1)
+    ),
     Case(
         "GridSample",
-        "a grid that carries relevance",
-        [X((1, 2, 4, 5)), X((1, 3, 2, 2), low=-1, high=1)],
-        opset=16,
+        "only a grid that carries relevance",
+        [N((1, 2, 3, 4, 2)), X((1, 2, 3, 2, 3), low=-1, high=1)],
+        opset=20,
     ),
 )

@@ -25,4 +25,12 @@ CASES = (
     rotary("some features only", (2, 3, 4, 6), (2, 4, 2), rotary_embedding_dim=4),
     rotary("positions", (2, 3, 4, 6), (7, 3), W(np.asarray([[0, 1, 2, 3], [3, 6, 5, 0]]))),
     rotary("heads in the features", (2, 4, 6), (2, 4, 1), num_heads=3),
+    Case(
+        "RotaryEmbedding",
+        "angles from a source, nothing released",
+        [X((2, 3, 4, 6)), X((2, 4, 3)), W((2, 4, 3))],
+        opset=23,
+        options={"linearisation": "taylor", "release": ["*=none"]},
+        refuses="no derivative by `x1`",
+    ),
 )

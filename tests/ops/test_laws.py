@@ -11,7 +11,14 @@ import pytest
 
 from rfponnx.errors import Unsupported
 from rfponnx.ops.registry import table
-from tests.ops.algebra import Algebra, Local, Pair, central_difference, dot, smooth_entries
+from tests.ops.algebra import (
+    Algebra,
+    Local,
+    Pair,
+    central_difference,
+    check_adjoint,
+    smooth_entries,
+)
 from tests.ops.harness import (
     Case,
     converted,
@@ -116,17 +123,7 @@ def test_free_sizes_change_nothing(case: Case) -> None:
 def test_pull_is_the_transpose_of_push(case: Case, free: bool, rng: np.random.Generator) -> None:
     algebra = Algebra(case, free=free)
     for pair in algebra.pairs:
-        u, v = rng.normal(size=(2, *pair.shape_x)), rng.normal(size=(2, *pair.shape_y))
-        pushed = np.stack([algebra.push(pair, row) for row in u])
-        pulled = np.stack([algebra.pull(pair, row) for row in v])
-        assert pushed.shape == v.shape
-        assert pulled.shape == u.shape
-        for i, j in np.ndindex(2, 2):
-            one, other = dot(pushed[i], v[j]), dot(u[i], pulled[j])
-            size = np.abs(pushed[i] * v[j]).sum() + np.abs(u[i] * pulled[j]).sum() + 1e-30
-            assert abs(one - other) / size <= EXACT
-        assert worst(algebra.push(pair, u, stack=True), pushed) <= EXACT
-        assert worst(algebra.pull(pair, v, stack=True), pulled) <= EXACT
+        check_adjoint(algebra, pair, rng, EXACT)
 
 
 @kinds
