@@ -13,7 +13,7 @@ from rfponnx.emit.totals import Totals
 from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Value, whole
-from rfponnx.plan.plan import Plan
+from rfponnx.plan.plan import Plan, start_tensors
 
 FEW = 4  # channels of a picture
 
@@ -39,8 +39,7 @@ def maps_of(plan: Plan, b: Builder, walked: Backward, *, times_input: bool) -> M
             return value
         return Value(b.op("Mul", value.name, tensor), value.stack)
 
-    starts = dict.fromkeys(t for g in plan.groups for t in sorted(g.tensors))
-    return Maps({t: at(t) for t in starts}, {t: at(t) for t in plan.options.taps})
+    return Maps({t: at(t) for t in start_tensors(plan)}, {t: at(t) for t in plan.options.taps})
 
 
 def contrasted(b: Builder, maps: Maps, *, positive: bool) -> Maps:
@@ -104,21 +103,16 @@ class Attribution:
         self._write(tensor, "input", value, shape)
 
     def accounts(
-        self, maps: Maps, walked: Backward, seed: Seed, *, explicit: bool, conserves: bool
+        self, maps: Maps, seed: Seed, walked: Backward | None = None, *, conserves: bool
     ) -> None:
         """Write ``bias_relevance`` (and ``leak_relevance``) ``[N]``."""
         if not conserves or self.plan.options.account == "none":
             return
         b, first = self.b, self.plan.explained[0].tensor
-        tensors = [
-            *maps.inputs,
-            *(walked.bias if explicit else ()),
-            *(walked.leak if explicit else ()),
-        ]
-        totals = Totals(self.plan, b, tensors)
-        if not explicit:
-            rest = self._rest(totals, maps, seed)
-            self._total("bias", rest, totals, seed)
+        inner = () if walked is None else (*walked.bias, *walked.leak)
+        totals = Totals(self.plan, b, (*maps.inputs, *inner))
+        if walked is None:
+            self._total("bias", self._rest(totals, maps, seed), totals, seed)
             return
         zero = totals.of(seed.total, first)
         for kind, kept in (("bias", walked.bias), ("leak", walked.leak)):
@@ -171,6 +165,30 @@ class Attribution:
 
     def _targets(self) -> int:
         return len(self.plan.targets)
+
+    def one_channel(self, tensor: str, heat: Value, *, resize: bool) -> None:
+        """Write a map ``[N, 1, *Q]`` as the relevance of an input, resized to it if asked."""
+        b, axis = self.b, channel_axis(self.plan.graph, tensor)
+        shape = self.b.dims(tensor)
+        if not resize or axis is None:
+            self._write(tensor, "input", heat, (shape[0], 1, *[None] * (len(shape) - 2)))
+            return
+        places = [a for a in range(1, len(shape)) if a != axis]
+        sizes = b.op("Gather", b.shape(tensor), b.ints(places), axis=0)
+        lead = b.op("Shape", heat.name)
+        name, count = heat.name, 2 + int(heat.stack)
+        if heat.stack:  # targets and samples as one axis: a Resize knows but one
+            rest = b.slice(lead, [0], [2], [2**31])
+            name = b.op("Reshape", name, b.op("Concat", b.ints([-1]), rest, axis=0))
+        front = b.slice(b.op("Shape", name), [0], [0], [2])
+        wanted = b.op("Concat", front, sizes, axis=0)
+        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        found = b.op("Resize", name, "", "", wanted, **how)
+        if heat.stack:
+            outer = b.slice(lead, [0], [0], [count])
+            found = b.op("Reshape", found, b.op("Concat", outer, sizes, axis=0))
+        spatial = [shape[a] for a in places]
+        self._write(tensor, "input", Value(found, heat.stack), (shape[0], 1, *spatial))
 
 
 def channel_axis(graph: Graph, tensor: str) -> int | None:

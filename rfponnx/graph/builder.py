@@ -201,6 +201,6 @@ def _frozen(value: Any) -> Any:
         return (value.tobytes(), value.shape, value.dtype.str)
     if isinstance(value, list | tuple):
         return tuple(_frozen(v) for v in value)
-    if isinstance(value, onnx.TensorProto):
+    if isinstance(value, onnx.TensorProto | onnx.GraphProto):
         return value.SerializeToString()
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rfponnx.emit.attribution import Attribution, contrasted, maps_of
+from rfponnx.emit.attribution import Attribution, Maps, contrasted, maps_of
 from rfponnx.emit.backward import Backward
 from rfponnx.emit.gates import Gate, deconvolved, guided, rectified
 from rfponnx.emit.readout import Result
@@ -12,26 +12,43 @@ from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan
 
 
-def emit(plan: Plan, b: Builder) -> tuple[Result, ...]:
-    """Write a single walk and its read-outs; return the outputs to declare."""
+def single(plan: Plan, b: Builder) -> tuple[Result, ...]:
+    """Write one walk at the input itself and its read-outs; return the outputs to declare."""
     options, way = plan.options, plan.options.way
     seed = seed_of(plan, b)
     explicit = options.account == "explicit" and way.conserves
-    walked = Backward(
-        plan, b, {plan.explained[0].tensor: seed.value}, gate=gate_of(options), accounts=explicit
-    )
+    start = {plan.explained[0].tensor: seed.value}
+    walked = Backward(plan, b, start, gate=gate_of(options), accounts=explicit)
     maps = maps_of(plan, b, walked, times_input=way.times_input)
-    out = Attribution(plan, b)
-    out.explained()
-    conserves = way.conserves
     if plan.convention.seed == "contrastive" and way.rules:
         maps = contrasted(b, maps, positive=bool(options.numbers.get("positive", False)))
-        conserves = False
-    if options.readout == "sources":
-        out.sources(maps, seed, conserves=conserves)
+        return written(plan, b, maps, seed, conserves=False)
+    return written(plan, b, maps, seed, walked if explicit else None)
+
+
+def written(
+    plan: Plan,
+    b: Builder,
+    maps: Maps,
+    seed: Seed,
+    walked: Backward | None = None,
+    *,
+    conserves: bool = True,
+) -> tuple[Result, ...]:
+    """Write the read-outs of relevances that sum to a seed; return the outputs to declare.
+
+    Parameters
+    ----------
+    walked
+        A walk that accounted for bias and leak; without one the rest to the seed is both.
+    """
+    out, counted = Attribution(plan, b), conserves and plan.options.way.conserves
+    out.explained()
+    if plan.options.readout == "sources":
+        out.sources(maps, seed, conserves=counted)
     else:
-        out.maps(maps, options.readout)
-    out.accounts(maps, walked, seed, explicit=explicit, conserves=conserves)
+        out.maps(maps, plan.options.readout)
+    out.accounts(maps, seed, walked, conserves=counted)
     return tuple(out.results)
 
 

@@ -19,7 +19,7 @@ from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import load
 from rfponnx.graph.prepare import prepare
 from rfponnx.graph.save import save
-from rfponnx.methods import backward, rfp
+from rfponnx.methods.emitters import emit
 from rfponnx.methods.inputs import described, extra_inputs
 from rfponnx.methods.metadata import read_metadata, write_metadata
 from rfponnx.plan.options import Options
@@ -126,7 +126,7 @@ def emit_model(plan: Plan) -> Converted:
     """Write the overlay of a plan behind its primal."""
     before = read_metadata(plan.graph.proto) or {}
     b = Builder(plan.graph, _free_prefix(plan.graph))
-    results = (backward if plan.options.backward else rfp).emit(plan, b)
+    results = emit(plan, b)
     model = model_with(plan.graph.proto, b)
     model.graph.input.extend(declared_masks(plan.graph, plan.sources, plan.masks))
     model.graph.input.extend(extra_inputs(plan))

@@ -8,7 +8,7 @@ from typing import Any
 from onnx import TensorProto, ValueInfoProto, helper
 
 from rfponnx.emit.seed import SEED, TARGET
-from rfponnx.plan.plan import Plan
+from rfponnx.plan.plan import Plan, start_tensors
 
 
 def extra_inputs(plan: Plan) -> Iterator[ValueInfoProto]:
@@ -22,8 +22,34 @@ def extra_inputs(plan: Plan) -> Iterator[ValueInfoProto]:
         yield helper.make_tensor_value_info(TARGET, TensorProto.INT64, free)
     if any(t.kind == "seed" for t in plan.targets):
         yield helper.make_tensor_value_info(SEED, dtype or TensorProto.FLOAT, shape)
+    numbers = {**plan.options.way.keys, **plan.options.numbers}
+    for tensor in start_tensors(plan):
+        own = list(plan.graph.shape(tensor) or ())
+        kind = plan.graph.dtype(tensor) or TensorProto.FLOAT
+        if plan.options.method == "smoothgrad":
+            sized = [numbers["samples"], *own]
+            yield helper.make_tensor_value_info(noise_input(tensor), kind, sized)
+        if numbers.get("reference") == "input":
+            yield helper.make_tensor_value_info(reference_input(tensor), kind, own)
 
 
 def described(plan: Plan, name: str) -> dict[str, Any]:
     """Return what the metadata says of an added input."""
+    numbers = {**plan.options.way.keys, **plan.options.numbers}
+    for tensor in start_tensors(plan):
+        if name == noise_input(tensor):
+            samples, seed = numbers["samples"], numbers["seed"]
+            return {"kind": "noise", "of": tensor, "samples": samples, "seed": seed}
+        if name == reference_input(tensor):
+            return {"kind": "reference", "of": tensor}
     return {"kind": name, "of": plan.explained[0].tensor}
+
+
+def noise_input(tensor: str) -> str:
+    """Return the name of the graph input that noise comes in by."""
+    return f"{tensor}_noise"
+
+
+def reference_input(tensor: str) -> str:
+    """Return the name of the graph input that a reference comes in by."""
+    return f"{tensor}_reference"

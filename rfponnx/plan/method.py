@@ -57,6 +57,8 @@ class Method:
         Whether it is not linear in the seed.
     single
         Whether one walk at the input itself is all.
+    whole
+        Whether every tensor on the way is needed, so that no layers are merged.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Method:
     composite: str | None = None
     gated: bool = False
     single: bool = True
+    whole: bool = False
 
 
 def _gradient(name: str, equation: str, **more: Any) -> Method:
@@ -117,6 +120,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             _gradient(
                 "grad_cam", "sum over channels of mean(dy / dT) T",
                 keys={"at": "last_conv", "relu": True, "resize": True}, single=False,
+                whole=True,
             ),
             Method(
                 "excitation_backprop", "backward", "z_plus on every layer, seed 1",

@@ -153,7 +153,9 @@ def make_plan(
         seeds = {e.tensor: seeds_relevance(options, recipe) for e in reached}
         under = ruled(facts, order, recipe, kept, flow.carried, seeds)
         order, stepped = list(under.steps), [*stepped, *under.notes]
-    elif not options.bias.startswith("split"):  # which divides the offset of every layer
+    elif (
+        not options.bias.startswith("split") and not options.way.whole
+    ):  # which divides the offset of every layer
         order = merged(facts, order, kept)
     steps = tuple(_alive(order, groups))
     unreached = tuple(e.output for e in wanted if e not in reached)
@@ -335,6 +337,11 @@ def _alive(
         here = set().union(*(alive.get(t.x, set()) for t in made.terms)) | alive.get(y, set())
         alive[y] = here
         yield Step(node, y, made, tuple(g for g in groups if g in here))
+
+
+def start_tensors(plan: Plan) -> tuple[str, ...]:
+    """Return the tensors at which sources begin."""
+    return tuple(dict.fromkeys(t for g in plan.groups for t in sorted(g.tensors)))
 
 
 def uncovered(plan: Plan, tensor: str) -> bool:
