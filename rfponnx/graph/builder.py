@@ -196,6 +196,16 @@ def model_with(primal: onnx.ModelProto, builder: Builder) -> onnx.ModelProto:
     return model
 
 
+def free_prefix(graph: Graph) -> str:
+    """Return ``rfp``, or ``rfp2``, ... where an overlay is there already."""
+    names = (*graph.tensors(), *(node.name for node in graph.nodes))
+    count, prefix = 1, "rfp"
+    while any(n.startswith(f"{prefix}/") for n in names):
+        count += 1
+        prefix = f"rfp{count}"
+    return prefix
+
+
 def _frozen(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return (value.tobytes(), value.shape, value.dtype.str)

@@ -168,6 +168,7 @@ clip = function("Clip")  # x, low, high
 step = function("step")  # 1 where x > 0, else 0
 below = function("below")  # 1 where x < number, else 0
 equal = function("equal")  # 1 where a == b, else 0
+less = function("less")  # 1 where a < b, else 0
 not_less = function("not_less")  # 1 where a >= b, else 0
 choose = function("choose")  # a where mask (0 or 1) > 0, else b
 quotient = function("quotient")  # a / b, and a third number where b == 0

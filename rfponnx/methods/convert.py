@@ -14,7 +14,7 @@ from onnx import helper
 from rfponnx.emit.readout import Result
 from rfponnx.errors import OptionError, guarded
 from rfponnx.graph.accept import check_loads, check_overlay
-from rfponnx.graph.builder import Builder, model_with
+from rfponnx.graph.builder import Builder, free_prefix, model_with
 from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import load
 from rfponnx.graph.prepare import prepare
@@ -125,7 +125,7 @@ def plan_for(graph: Graph, options: Options, sources: Sources | None, masks: str
 def emit_model(plan: Plan) -> Converted:
     """Write the overlay of a plan behind its primal."""
     before = read_metadata(plan.graph.proto) or {}
-    b = Builder(plan.graph, _free_prefix(plan.graph))
+    b = Builder(plan.graph, free_prefix(plan.graph))
     results = emit(plan, b)
     model = model_with(plan.graph.proto, b)
     model.graph.input.extend(declared_masks(plan.graph, plan.sources, plan.masks))
@@ -179,16 +179,6 @@ def _backward(plan: Plan, results: Sequence[Result]) -> dict[str, Any]:
         "extra_inputs": {v.name: described(plan, v.name) for v in extra_inputs(plan)},
         "conserves": options.way.conserves,
     }
-
-
-def _free_prefix(graph: Graph) -> str:
-    """Return ``rfp``, or ``rfp2``, ... where an overlay is already there."""
-    names = (*graph.tensors(), *(node.name for node in graph.nodes))
-    count, prefix = 1, "rfp"
-    while any(n.startswith(f"{prefix}/") for n in names):
-        count += 1
-        prefix = f"rfp{count}"
-    return prefix
 
 
 def _report(plan: Plan, results: Sequence[Result], model: onnx.ModelProto) -> dict[str, Any]:

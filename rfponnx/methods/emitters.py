@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from rfponnx.emit.readout import Result
 from rfponnx.graph.builder import Builder
-from rfponnx.methods import averaged, backward, cam, rfp
+from rfponnx.methods import averaged, backward, cam, deeplift, rfp
 from rfponnx.plan.plan import Plan
 
 Emit = Callable[[Plan, Builder], tuple[Result, ...]]
@@ -19,6 +19,7 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
         "integrated_gradients": averaged.integrated_gradients,
         "smoothgrad": averaged.smoothgrad,
         "grad_cam": cam.grad_cam,
+        "deeplift": deeplift.deeplift,
     }
 )
 

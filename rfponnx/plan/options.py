@@ -117,6 +117,10 @@ class Options:
         own = {key: float(self.numbers[key]) for key in NUMBERS if key in self.numbers}
         return Numbers(kind, release, **own)  # type: ignore[arg-type]
 
+    def value(self, key: str) -> Any:
+        """Return a number or word of the method, by default its own."""
+        return {**self.way.keys, **self.numbers}[key]
+
     @property
     def way(self) -> Method:
         """The row of the method."""

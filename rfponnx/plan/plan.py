@@ -6,15 +6,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from rfponnx.errors import OptionError, RfpError, Unsupported, guarded, nearest
+from rfponnx.graph.builder import free_prefix
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.ops.op import At, Linearisation, Op, refused
 from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
+from rfponnx.plan.deeplift import Secants
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.facts import Facts
 from rfponnx.plan.infinite import infinite
 from rfponnx.plan.merge import merged
 from rfponnx.plan.options import Options
+from rfponnx.plan.patterns import patterned, read_patterns
 from rfponnx.plan.rules import Recipe, Ruled, ruled
 from rfponnx.plan.sources import Masks, by_tensor, check, check_masks, leaves_rest
 from rfponnx.plan.spec import Source
@@ -72,6 +75,8 @@ class Plan:
         Tensors that may hold infinities, where bias travels.
     relevance
         Tensors at which the backward walk carries relevance itself, not its multiplier.
+    others
+        Steps of further walks, whose results are added.
     rules
         The rule of each layer and why, by the tensor it makes.
     """
@@ -91,6 +96,7 @@ class Plan:
     rules: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     convention: Convention = DEFAULT
     targets: tuple[Target, ...] = ()
+    others: tuple[tuple[Step, ...], ...] = ()
 
     @property
     def carries_bias(self) -> bool:
@@ -157,14 +163,27 @@ def make_plan(
         not options.bias.startswith("split") and not options.way.whole
     ):  # which divides the offset of every layer
         order = merged(facts, order, kept)
-    steps = tuple(_alive(order, groups))
+    walks = [order]
+    if options.method == "deeplift":
+        place = f"{free_prefix(graph)}/reference"
+        there = {t: f"{place}/{t}" for t in downstream(graph, starts)}
+        secants = Secants(facts, there, flow.carried, options.value("variant"))
+        walks = secants.steps(flow.order(needed), kept)
+    if options.method in ("pattern_net", "pattern_attribution"):
+        order, found = patterned(
+            facts, flow.order(needed), read_patterns(options.value("patterns")),
+            times_weight=options.method == "pattern_attribution",
+            masked=options.value("mask") == "relu",
+        )  # fmt: skip
+        walks, stepped = [order], [*stepped, *found]
+    steps, *others = (tuple(_alive(walk, groups)) for walk in walks)
     unreached = tuple(e.output for e in wanted if e not in reached)
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,
         frozenset(flow.carried), infinite(graph) if options.bias != "separate" else frozenset(),
         (*notes, *stepped),
         under.relevance if under else frozenset(), under.rules if under else {},
-        recipe.convention if recipe else Convention(), aims,
+        recipe.convention if recipe else Convention(), aims, tuple(others),
     )  # fmt: skip
 
 
