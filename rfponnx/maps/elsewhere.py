@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar, cast
 
 from rfponnx.maps.base import Map
@@ -30,8 +30,8 @@ def _moved(value: Any, names: Mapping[str, str]) -> Any:
         return Expr(value.kind, args, attrs)
     if isinstance(value, tuple):
         return tuple(_moved(v, names) for v in value)
-    if isinstance(value, Map) and is_dataclass(value):
-        held = {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Map):
+        held = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
         moved = {k: _moved(v, names) for k, v in held.items() if isinstance(v, Expr | Map | tuple)}
-        return replace(value, **moved)
+        return replace(value, **moved)  # type: ignore[type-var]
     return value
