@@ -24,6 +24,9 @@ from rfponnx.maps.gain import Gain
 from rfponnx.ops.activation import ratio
 from rfponnx.ops.op import At, Linearisation, Release
 
+#: Their gains by `ratio` are elementwise, they are not.
+ENTANGLED = ("Softmax", "LogSoftmax", "Hardmax")
+
 #: Below this a difference to the value at 0 has lost too many digits.
 NEAR = 2.0**-7
 
@@ -98,8 +101,8 @@ def before(at: At, t: str, ops: tuple[str, ...]) -> str:
 
 def parents(at: At, t: str) -> tuple[tuple[str, Expr], ...]:
     """Return what a tensor is an elementwise function of, and its gains; nothing if it is not."""
-    made = at.made.get(t)
-    if made is None or made.frozen:
+    made, node = at.made.get(t), at.graph.producer(t)
+    if made is None or made.frozen or node is None or node.op in ENTANGLED:
         return ()
     found = []
     for term in made.terms:

@@ -168,6 +168,14 @@ CASES = (
         outputs=3,
     ),
     Case(
+        "LayerNormalization",
+        "statistics of half precision",
+        [X((2, 3, 4), dtype=np.float16), W((4,), dtype=np.float16)],
+        {"epsilon": 0.125},
+        outputs=3,
+        explain=[1, 2],
+    ),
+    Case(
         "GroupNormalization",
         "a scale per group from a source",
         [X((2, 6, 3)), X((2,)), X((2,))],

@@ -104,6 +104,8 @@ GATES = (
         ("Sqrt", "x0", "s"), ("Reciprocal", "s", "r"), ("Mul", "r x1", "y0"))),
     Case("Mul", "with a negative power of a signal", [AWAY, AWAY, number(-0.5)], nodes=nodes_of(
         ("Pow", "x0 w2", "r"), ("Mul", "r x1", "y0"))),
+    Case("Mul", "of a function and its softmax", [X((2, 3))], nodes=nodes_of(
+        ("Tanh", "x0", "t"), ("Softmax", "x0", "p", {"axis": -1}), ("Mul", "t p", "y0"))),
     Case("MatMul", "with attention", [X((2, 3, 3)), X((2, 3, 4))], nodes=nodes_of(
         ("Softmax", "x0", "p", {"axis": -1}), ("MatMul", "p x1", "y0"))),
 )  # fmt: skip
@@ -207,4 +209,9 @@ SOFTMAX = tuple(
     )
 )
 
-CASES = (*PRODUCTS, *GATES, *WRITTEN, *POWERS, *SOFTMAX)
+SOFTMAX_OLD = tuple(
+    Case(op, "over several axes, of an old opset", [X((2, 3, 2))], {"axis": 1}, opset=11)
+    for op in ("Softmax", "LogSoftmax")
+)
+
+CASES = (*PRODUCTS, *GATES, *WRITTEN, *POWERS, *SOFTMAX, *SOFTMAX_OLD)

@@ -25,6 +25,7 @@ RELEASED = {
     "with a written sigmoid": "released `p`, a Sigmoid",
     "with the inverse of a signal": "released `r`, a Reciprocal",
     "with a negative power of a signal": "released `r`, a Reciprocal",
+    "of a function and its softmax": "released `p`, a Softmax",
     "with attention": "released `p`, a Softmax",
 }
 
