@@ -13,6 +13,7 @@ from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import Loaded, load
 from rfponnx.graph.prepare import prepare
 from rfponnx.graph.walk import reads
+from rfponnx.runtime.backward import Extra
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.ports import Array, Port, checked
 from rfponnx.runtime.session import Model, Session
@@ -51,10 +52,55 @@ def drawn(
     graph = Graph(prepare(_original(load(model), session.description, given), 1))
     feeds = Samples(graph, Engine(), seed).draw(0, wanted).feeds
     found = {name: given.get(name, array) for name, array in feeds.items()}
+    extra = {e.name: e for e in session.description.extras} if session.description else {}
     for p in session.inputs:
-        if p.name not in found:
-            found[p.name] = given[p.name] if p.name in given else _mask(session, p, found)
+        if p.name in given:
+            found[p.name] = given[p.name]
+        elif p.name in extra:
+            found |= _extra(session, p, extra[p.name], found, seed)
+        elif p.name not in found:
+            found[p.name] = _mask(session, p, found)
     return found
+
+
+def _extra(
+    session: Session, p: Port, e: Extra, feeds: Mapping[str, Array], seed: int
+) -> dict[str, Array]:
+    """Return random classes, a random seed or a random reference; noise is the session's own.
+
+    Raises
+    ------
+    OptionError
+        The sizes of the input are not known.
+    """
+    rng = np.random.default_rng([abs(seed), len(feeds)])
+    if e.kind == "noise":
+        return {}
+    if e.kind == "reference" and e.of in feeds:
+        return {p.name: np.asarray(rng.standard_normal(feeds[e.of].shape), p.numpy)}
+    known: dict[int | str | None, int] = {
+        name: size
+        for one in session.inputs
+        if one.name in feeds
+        for name, size in zip(one.shape, feeds[one.name].shape, strict=True)
+        if isinstance(name, str)
+    }
+    shape = [d if isinstance(d, int) else known.get(d, 0) for d in p.shape]
+    if not all(shape):
+        what = f"the sizes of `{p.name}` {p.text} are not known, so it cannot be drawn"
+        raise OptionError(what, "--random", f"give --input {p.name}=FILE.npy")
+    if e.kind == "target":
+        return {p.name: rng.integers(0, _classes(session), shape)}
+    return {p.name: np.asarray(rng.standard_normal(tuple(shape)), p.numpy)}
+
+
+def _classes(session: Session) -> int:
+    """Return how many classes there are, or 1 where the file does not say."""
+    assert session.description is not None
+    one = session.description.readouts[0]
+    shape = next((p.shape for p in session.outputs if p.name == one.values), ())
+    size = shape[one.class_axis] if one.class_axis < len(shape) else None
+    return size if isinstance(size, int) else 1
 
 
 def _original(loaded: Loaded, d: Description | None, given: Mapping[str, Array]) -> Loaded:
