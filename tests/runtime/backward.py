@@ -51,7 +51,7 @@ class Linear:
     targets
         ``argmax``, ``topK`` labels from 1 on, one class ``3`` or several, ``input`` or ``seed``.
     sources
-        By name: which entries of the first input, 0 or 1 [*D].
+        By name: which entries of the only input, 0 or 1 [*D].
     readout
         ``all``, ``channels`` (sum over the axis behind the samples) or ``sources``.
     batch
@@ -224,7 +224,7 @@ class _Writer:
             x = self._node("Sub", [x, away], f"step{i}")
         flat = self._node("Mul", [x, rows], f"flat_r{i}")
         if net.readout == "sources":
-            return self._rows(flat, shape) if i == 0 else None
+            return self._rows(flat, weight)
         like = self._const(f"like{i}", np.array([0] * (len(lead) + 1) + list(shape)))
         whole = f"{name}_relevance" if net.readout == "all" else f"whole{i}"
         self._node("Reshape", [flat, like], whole)
@@ -246,7 +246,7 @@ class _Writer:
         flat = self._node("Flatten", [mean], f"flat_mean{i}")
         return self._node("Add", [f"flat{i}", flat], f"noisy{i}")
 
-    def _rows(self, flat: str, shape: tuple[int, ...]) -> None:
+    def _rows(self, flat: str, weight: str) -> None:
         net = self.net
         masks = np.stack([np.asarray(m, np.float32).ravel() for m in net.sources.values()])
         rest = 1 - masks.sum(0, keepdims=True)
