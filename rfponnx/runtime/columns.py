@@ -13,7 +13,7 @@ from rfponnx.runtime.ports import Array
 
 LINES = 6  # channels of a series that are drawn as lines
 BARS = 24  # features of a table that are drawn as bars
-INK = ("#3b6fb6", "#c0392b", "#3a8f5c", "#8e5ea2", "#c98a1b", "#555555")
+INK = ("#3a8f5c", "#8e5ea2", "#c98a1b", "#2a9d9d", "#7f6a4f", "#555555")  # neither for nor against
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Column:
     def ratio(self) -> float:
         """Height to width of a panel; 0 if it takes any."""
         return 0.0
+
+    @property
+    def colored(self) -> bool:
+        """Whether its scale is one of colors, which may be left at both ends."""
+        return False
 
     def draw(self, axes: Any, n: int, limit: float) -> Any:
         """Draw the panel of a sample; return an image that needs a color bar, if there is one."""
@@ -76,6 +81,11 @@ class Maps(Column):
     def relevance(self) -> Array | None:
         """See `Column`."""
         return self.values
+
+    @property
+    def colored(self) -> bool:
+        """See `Column`."""
+        return True
 
     @property
     def ratio(self) -> float:
@@ -122,6 +132,11 @@ class Series(Column):
     signed: bool = True
 
     @property
+    def lines(self) -> bool:
+        """Whether there are several channels, a line for each."""
+        return self.values is not None and self.values.shape[1] > 1
+
+    @property
     def relevance(self) -> Array | None:
         """See `Column`."""
         return self.values if self.signed else None
@@ -165,14 +180,13 @@ class Features(Column):
         places = np.arange(len(one))
         axes.barh(places, one, color=[FOR if v >= 0 else AGAINST for v in one], height=0.7)
         axes.axvline(0, color=GREY, linewidth=0.8)
-        room = 1.55 if len(one) <= 12 else 1.05
+        room = 1.5 if len(one) <= 12 else 1.05
         axes.set_xlim(-room * limit, room * limit)
         axes.set_yticks(places, [short(s) for s in names] if self.named else [""] * len(names))
         axes.set_ylim(len(one) - 0.4, -0.6)
         for place, value in zip(places, one, strict=True) if len(one) <= 12 else ():
             side = "left" if value >= 0 else "right"
-            end = float(np.clip(value, -limit, limit))
-            axes.text(end, place, f" {value:.2g} ", va="center", ha=side, fontsize=6, color=GREY)
+            axes.text(value, place, f" {value:.2g} ", va="center", ha=side, fontsize=6, color=GREY)
         _thin(axes)
         axes.tick_params(axis="y", length=0, labelsize=7)
         axes.spines["left"].set_visible(False)

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rfponnx.errors import InputError
-from rfponnx.runtime.account import classes as target_classes
-from rfponnx.runtime.backward import Relevance
-from rfponnx.runtime.canvas import GREY, channel_axis, flat, legend, picture, sheet, short
-from rfponnx.runtime.columns import (
-    BARS,
-    LINES,
-    Column,
-    Features,
-    Maps,
-    Pictures,
-    Series,
-    Winners,
-)  # fmt: skip
-from rfponnx.runtime.owned import owned
+from rfponnx.runtime.canvas import GREY, legend, sheet
+from rfponnx.runtime.columns import Column, Features
 from rfponnx.runtime.ports import Array
 from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Results
-from rfponnx.runtime.summary import View
+from rfponnx.runtime.sketch import QUANTILE, Sketch
 
-SAMPLES = 6
-QUANTILE = 0.995
+TALL = 2.1  # inches of the highest picture
 
 
 def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels) -> Any:
@@ -50,245 +36,61 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
     InputError
         Nothing of what the files hold can be drawn.
     """
-    sketch = _Sketch(runs, feeds, pixels)
+    sketch = Sketch(runs, feeds, pixels)
     columns = list(sketch.columns())
-    drawn = [c.relevance for c in columns if c.relevance is not None]
-    if not drawn:
+    colored, others = (
+        [c.relevance for c in columns if c.relevance is not None and c.colored == which]
+        for which in (True, False)
+    )
+    if not colored + others:
         raise InputError("holds no relevance that can be drawn", runs[0].model)
-    limit = scale_of(drawn)
-    rows = len(drawn[0])
+    limits = {True: color_scale(colored), False: axis_scale(others)}
+    rows = sketch.count
     figure, grid = _grid(columns, rows)
     image = None
     for n in range(rows):
         for column, axes in zip(columns, grid[n], strict=True):
-            image = column.draw(axes, n, limit) or image
-            lines = [column.heading if n == 0 else "", column.titles[n] if column.titles else ""]
-            axes.set_title("\n".join(filter(None, lines)), fontsize=8)
+            image = column.draw(axes, n, limits[column.colored]) or image
+            words = [column.heading if n == 0 else "", column.titles[n] if column.titles else ""]
+            axes.set_title(": ".join(filter(None, words)), fontsize=8)
         grid[n][0].set_ylabel(sketch.label(n), fontsize=8)
     if image is not None:
-        bar = figure.colorbar(image, ax=grid, shrink=0.85, pad=0.01, aspect=30, extend="both")
+        slim = figure.get_figheight() * 0.85 / 0.13
+        bar = figure.colorbar(
+            image, ax=grid, shrink=0.85, pad=0.01, aspect=slim, extend="both", extendfrac=0.02
+        )
         bar.set_label("share of all relevance" if len(runs) > 1 else "relevance", fontsize=8)
         bar.ax.tick_params(labelsize=7)
     if sketch.colors():
         legend(figure, sketch.colors())
-    wide = int(figure.get_figwidth() * 15)
+    wide = int(figure.get_figwidth() * 15.5)
     figure.suptitle(sketch.title, fontsize=10, fontweight="bold")
-    text = textwrap.fill(sketch.caption(limit, image is not None), wide)
+    text = textwrap.fill(sketch.caption(columns, limits[True]), wide)
     figure.supxlabel(text, fontsize=8, color=GREY)
     return figure
 
 
-def scale_of(drawn: Sequence[Array]) -> float:
+def color_scale(drawn: Sequence[Array]) -> float:
     """Return the end of a symmetric scale: the 99.5th percentile of all absolute values."""
-    sizes = np.abs(np.concatenate([a.ravel() for a in drawn]))
+    sizes = np.abs(np.concatenate([a.ravel() for a in drawn])) if drawn else np.zeros(1)
     return float(np.quantile(sizes, QUANTILE)) or float(sizes.max()) or 1.0
+
+
+def axis_scale(drawn: Sequence[Array]) -> float:
+    """Return the end of a symmetric axis: the largest absolute value."""
+    return max((float(np.abs(a).max()) for a in drawn), default=1.0) or 1.0
 
 
 def _grid(columns: Sequence[Column], rows: int) -> tuple[Any, Any]:
     """Return a figure with a panel for each column and sample."""
-    ratios = [c.ratio * c.width for c in columns if c.ratio]
-    tall = float(np.clip(max(ratios, default=1.3), 0.8, 3.2))
+    widths = [max(min(c.width, TALL / c.ratio), 1.0) if c.ratio else c.width for c in columns]
+    heights = [c.ratio * w for c, w in zip(columns, widths, strict=True) if c.ratio]
+    tall = float(np.clip(max(heights, default=1.3), 0.8, TALL))
     tables = [c.relevance for c in columns if isinstance(c, Features)]
     tall = max([tall, *(0.35 + 0.15 * t.shape[1] for t in tables if t is not None)])
     every = any(c.titles and any(c.titles) for c in columns)
     titles = 0.35 + 0.17 * every * rows
-    widths = [c.width for c in columns]
-    figure = sheet(max(sum(widths) + 0.9, 4.2), (tall + 0.1) * rows + titles + 0.9)
+    wide = max(sum(widths) + 0.1 * len(widths) + 1.25, 4.2)
+    figure = sheet(wide, (tall + 0.1) * rows + titles + 0.9)
     grid = figure.subplots(rows, len(columns), squeeze=False, width_ratios=widths)
     return figure, grid
-
-
-class _Sketch:
-    """What there is to draw of some runs."""
-
-    def __init__(self, runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels):
-        self.runs, self.feeds, self.pixels = runs, feeds, pixels
-        first = runs[0]
-        d = first.described
-        self.view = first.values_view() if d.readouts[0].values else None
-        self.chances = first.probabilities() if self.view is not None else None
-        methods = [r.described.method for r in runs]
-        several = len(set(methods)) < len(methods)
-        self.names = [PurePath(r.model).stem for r in runs] if several else methods
-        self.samples = max(
-            results[one.output].shape[one.sample_axis]
-            for results in runs
-            for one in results.described.of_kind("input", "tap", "sources")
-        )
-        self.count = min(SAMPLES, self.samples)
-        what = d.readouts[0].output
-        self.title = f"{methods[0]}: relevance for `{what}`"
-        if len(runs) > 1:
-            self.title = f"relevance for `{what}` by {len(runs)} methods"
-
-    def label(self, n: int) -> str:
-        """Return the name of a row: the sample, and what was predicted."""
-        if self.view is None:
-            return f"sample {n}"
-        winner = self.view.winner[n]
-        index = int(np.bincount(winner).argmax())
-        here = winner == index
-        if self.view.values.shape[1] == 1:
-            shown = self.view.values if self.chances is None else self.chances
-            return f"sample {n}\nscore {shown[n, 0, here].mean():.3g}"
-        if len(winner) > 1:
-            return f"sample {n}\n{100 * here.mean():.0f} % class {index}"
-        if self.chances is None:
-            return f"sample {n}\nclass {index}"
-        return f"sample {n}\nclass {index} (p = {self.chances[n, index, 0]:.2g})"
-
-    def colors(self) -> dict[str, Any]:
-        """Return the colors of the classes of a segmenter."""
-        import matplotlib as mpl
-
-        if self._winners() is None or self.view is None:
-            return {}
-        present = np.unique(self.view.winner[: self.count])
-        if self.view.values.shape[1] > 10:
-            return {}
-        return {f"class {i}": mpl.colormaps["tab10"](int(i)) for i in present}
-
-    def caption(self, limit: float, mapped: bool) -> str:
-        """Say how to read the figure."""
-        parts = ["red speaks for the target, blue against it"]
-        if mapped:
-            parts.append("maps are summed over channels")
-        if len(self.runs) > 1:
-            parts.append("methods differ in scale: each panel is divided by its own total |R|")
-        percentile = f"{100 * QUANTILE:.1f}th percentile of |R|"
-        parts.append(f"one scale for all panels, ±{limit:.3g}: the {percentile}")
-        if self.samples > self.count:
-            parts.append(f"the first {self.count} of {self.samples} samples")
-        return "; ".join(parts)
-
-    def columns(self) -> Iterator[Column]:
-        """Yield the columns from left to right: an input, and all that is known of it."""
-        for tensor in self._tensors():
-            yield from self._input(tensor)
-            for results, name in zip(self.runs, self.names, strict=True):
-                for one in results.described.of_kind("input", "tap"):
-                    if one.tensor == tensor:
-                        yield from self._relevance(results, one, name)
-        winners = self._winners()
-        if winners is not None:
-            yield winners
-        for results, name in zip(self.runs, self.names, strict=True):
-            yield from self._sources(results, name)
-
-    def _tensors(self) -> list[str]:
-        """Return the inputs with a relevance, or the taps where no input has one."""
-        for kind in ("input", "tap"):
-            found = [r.tensor for run in self.runs for r in run.described.of_kind(kind)]
-            if found:
-                return list(dict.fromkeys(found))
-        return []
-
-    def _winners(self) -> Column | None:
-        if self.view is None or len(self.view.positions) not in (1, 2):
-            return None
-        winner = self.view.winner.reshape(len(self.view.winner), *self.view.positions)
-        if winner[0].size == 1 or self.view.values.shape[1] == 1:
-            return None
-        return Winners("prediction", (), winner=flat(winner, 1), count=self.view.values.shape[1])
-
-    def _input(self, tensor: str) -> Iterator[Column]:
-        """Yield a column with the input itself, where it can be shown."""
-        x = self.feeds.get(tensor)
-        if x is None or x.dtype.kind not in "fui" or len(x) < self.count:
-            return
-        name = f"input `{short(tensor)}`"
-        if x.ndim >= 4:
-            axis = channel_axis(x.shape, self.pixels.layout)
-            whole = np.moveaxis(x[: self.count], axis, 1)
-            whole = flat(whole, 2)
-            yield Pictures(name, (), shown=[picture(one, self.pixels, 0) for one in whole])
-        elif x.ndim == 3 and min(x.shape[1:]) > LINES:
-            grey = Pixels()
-            yield Pictures(
-                name, (), shown=[picture(one[..., np.newaxis], grey, 2) for one in x[: self.count]]
-            )
-        elif x.ndim == 3 or (x.ndim == 2 and x.shape[1] > BARS):
-            yield Series(name, (), 2.6, values=series(x[: self.count]), signed=False)
-
-    def _relevance(self, results: Results, one: Relevance, name: str) -> Iterator[Column]:
-        """Yield a column for each target of one relevance."""
-        array = results[one.output].astype(np.float64)
-        whole = array if one.several else array[np.newaxis]
-        totals = self._totals(results)
-        for t, label in enumerate(one.targets):
-            r = whole[t][: self.count]
-            if len(self.runs) > 1:
-                r = r / totals[t].reshape(-1, *(1,) * (r.ndim - 1))
-            heading = f"{name}\n{label}" if len(one.targets) > 1 else name
-            if one.kind == "tap":
-                heading = f"{heading} at {short(one.tensor)}"
-            yield self._column(heading, self._titles(results, label), one, r)
-        if len(self.runs) == 1 and not one.several and one.readout == "all" and whole[0].ndim >= 4:
-            for source, mine in owned(results, one.tensor, whole[0].shape, self.feeds):
-                r = (whole[0] * mine)[: self.count]
-                yield self._column(f"source `{short(source)}`", (), one, r)
-
-    def _totals(self, results: Results) -> Array:
-        """Return the absolute relevance of all inputs together [T, N], 1 where there is none."""
-        d = results.described
-        found: Array = np.zeros((len(d.targets), self.samples))
-        kinds = ("input",) if d.of_kind("input") else ("tap", "sources")
-        for one in d.of_kind(*kinds):
-            array = np.abs(results[one.output].astype(np.float64))
-            whole = array if one.several else array[np.newaxis]
-            whole = whole.swapaxes(1, 2) if one.kind == "sources" else whole
-            found = found + whole.sum(axis=tuple(range(2, whole.ndim)))
-        return np.where(found > 0, found, 1.0)[:, : self.count]
-
-    def _column(self, heading: str, titles: Sequence[str], one: Relevance, r: Array) -> Column:
-        """Return the column that fits the form of a relevance [N, ...]."""
-        if one.readout in ("channels", "heat"):
-            return Maps(heading, titles, values=flat(r, 1))
-        if r.ndim >= 4:
-            axis = channel_axis(r.shape, self.pixels.layout)
-            return Maps(heading, titles, values=flat(r.sum(axis=axis), 1))
-        if r.ndim == 3 and min(r.shape[1:]) > LINES:
-            return Maps(heading, titles, values=r)
-        if r.ndim == 3 or (r.ndim == 2 and r.shape[1] > BARS):
-            return Series(heading, titles, 2.6, values=series(r))
-        r = r.reshape(len(r), -1)
-        x = self.feeds.get(one.tensor)
-        names = [[f"{one.tensor}[{i}]" for i in range(r.shape[1])]] * len(r)
-        if x is not None and x.dtype.kind in "fui":
-            given = x.reshape(len(x), -1)[: len(r)]
-            names = [
-                [f"{short(one.tensor, 9)}[{i}] = {v:.3g}" for i, v in enumerate(row)]
-                for row in given
-            ]
-        return Features(heading, titles, 2.9, values=r, names=names)
-
-    def _sources(self, results: Results, name: str) -> Iterator[Column]:
-        """Yield bars of the sources."""
-        d = results.described
-        for one in d.of_kind("sources"):
-            array = results[one.output].astype(np.float64)
-            whole = array if one.several else array[np.newaxis]
-            totals = self._totals(results)
-            rows = [results.sources] * self.count
-            for t, label in enumerate(one.targets):
-                r = whole[t].T[: self.count]
-                r = r / totals[t][:, np.newaxis] if len(self.runs) > 1 else r
-                heading = f"{name}\n{label}" if len(one.targets) > 1 else name
-                titles = self._titles(results, label)
-                yield Features(f"{heading}, by source", titles, 2.6, values=r, names=rows)
-
-    def _titles(self, results: Results, label: str) -> list[str]:
-        """Return which class a target came to in each sample, unless the label says it."""
-        d = results.described
-        view: View | None = results.values_view() if d.readouts[0].values else None
-        index = target_classes(label, view, results)
-        if index is None or label in ("argmax",) or label.lstrip("-").isdigit():
-            return [""] * self.count
-        same = (index == index[:, :1]).all(axis=1)
-        return [f"class {int(index[n, 0])}" if same[n] else "" for n in range(self.count)]
-
-
-def series(x: Array) -> Array:
-    """Return [N, C, L] with time last: the longer axis."""
-    whole = x[:, np.newaxis] if x.ndim == 2 else x
-    return whole if whole.shape[1] <= whole.shape[2] else whole.swapaxes(1, 2)
