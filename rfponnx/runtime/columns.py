@@ -16,7 +16,7 @@ BARS = 24  # features of a table that are drawn as bars
 INK = ("#3a8f5c", "#8e5ea2", "#c98a1b", "#2a9d9d", "#7f6a4f", "#555555")  # neither for nor against
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A panel for each sample, under a common heading.
 
@@ -54,7 +54,7 @@ class Column:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pictures(Column):
     """The input itself, [H, W] or [H, W, 3] a sample."""
 
@@ -71,7 +71,7 @@ class Pictures(Column):
         axes.set_aspect("equal" if 0.2 <= self.ratio <= 4 else "auto")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Maps(Column):
     """Relevance [N, H, W] in colors."""
 
@@ -104,7 +104,7 @@ class Maps(Column):
         return image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Winners(Column):
     """The predicted class at each position [N, H, W]."""
 
@@ -124,7 +124,7 @@ class Winners(Column):
         bare(axes, "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series(Column):
     """Channels over time [N, C, L]: the input in grey, or its relevance."""
 
@@ -160,7 +160,7 @@ class Series(Column):
         _thin(axes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Features(Column):
     """A bar for each name: the features of a table, or sources [N, F]."""
 

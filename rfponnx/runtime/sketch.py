@@ -43,11 +43,12 @@ class Sketch:
         methods = [r.described.method for r in runs]
         several = len(set(methods)) < len(methods)
         self.names = [PurePath(r.model).stem for r in runs] if several else methods
-        self.samples = max(
+        counts = (
             results[one.output].shape[one.sample_axis]
             for results in runs
             for one in results.described.of_kind("input", "tap", "sources")
         )
+        self.samples = max(counts, default=1)
         self.count = min(SAMPLES, self.samples)
         what = d.readouts[0].output
         self.title = f"{methods[0]}: relevance for `{what}`"

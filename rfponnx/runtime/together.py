@@ -33,10 +33,12 @@ def check_alike(sessions: Sequence[Session]) -> None:
             raise OptionError(what, one.name, "give files that were converted from one original")
 
 
-def _shapes(session: Session) -> list[tuple[str, str, int]]:
+def _shapes(session: Session) -> list[tuple[str, str, list[int]]]:
+    """Return names, types and sizes of the inputs of the original, -1 for a free size."""
     d = session.description
-    own = d.inputs if d is not None else ()
-    return [(p.name, p.dtype, len(p.shape)) for p in session.inputs if p.name in own]
+    own = [p for p in session.inputs if d is not None and p.name in d.inputs]
+    sizes = ([d if isinstance(d, int) else -1 for d in p.shape] for p in own)
+    return [(p.name, p.dtype, size) for p, size in zip(own, sizes, strict=True)]
 
 
 def shared_ports(sessions: Sequence[Session]) -> tuple[Port, ...]:
