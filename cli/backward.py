@@ -123,9 +123,7 @@ def _parts(a: Account) -> list[tuple[str, float]]:
     prefix = "source " if parts else ""
     ends = [(name, v) for name, v in (("bias", a.bias), ("leak", a.leak)) if v is not None]
     sources = [(f"{prefix}{name}", v) for name, v in a.sources.items()]
-    if parts or not sources:
-        return parts + ends + sources
-    return sources + [(name, v) for name, v in ends if name == "leak"]
+    return parts + ends + sources if parts or not sources else sources
 
 
 def _beside(a: Account) -> str:
@@ -141,6 +139,8 @@ def _verdict(found: tuple[Account, ...], conserves: bool, method: str) -> str:
     offs = [a.off for a in found if a.off is not None]
     if not conserves:
         return f"{method} does not distribute the score: its sums are no parts of it"
+    if not any(a.bias is not None or a.sources for a in found):
+        return "bias and leak are not in the file, so there is nothing that has to add up"
     if not offs:
         return "what was seeded is not in the file, so the sums have nothing to be compared with"
     return f"relevance, bias and leak sum to the seed: off by {number(max(offs), 2)} at most"

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rfponnx.errors import RfpError
+from rfponnx.plan.options import Options
+from rfponnx.plan.plan import recipe_of
+from rfponnx.runtime.description import Description
 from rfponnx.runtime.ports import Array
 from rfponnx.runtime.results import Results
 from rfponnx.runtime.summary import View
@@ -35,7 +39,7 @@ class Account:
     value
         The explained tensor at the target, summed over positions.
     inputs, sources
-        The sum of the relevance by input, and by source (the last one is the rest).
+        The sum of the relevance by input, and by source (the last one is all the rest).
     seed
         What everything sums to by the method's own law; ``None`` where none holds or the file
         does not tell.
@@ -106,6 +110,7 @@ class _Book:
         self.names = results.sources if rows is not None else ()
         if not inputs and rows is not None:
             self.sizes = [np.abs(rows[:, i]) for i in range(rows.shape[1])]
+        self.balanced = self.d.conserves and (rows is not None or bool(d.of_kind("bias")))
         self.bias = next((sums[r.output] for r in d.of_kind("bias")), None)
         self.leak = next((sums[r.output] for r in d.of_kind("leak")), None)
         counts = [s.shape[-1] for s in sums.values()]
@@ -131,10 +136,10 @@ class _Book:
         )
         total, seed = None, None
         if known and self.complete:
-            own = [*inputs.values(), bias] if inputs else list(sources.values())
-            total = sum(v for v in (*own, leak) if v is not None)
+            own = [*inputs.values(), bias, leak] if inputs else list(sources.values())
+            total = sum(v for v in own if v is not None)
             given = self.seeds[t]
-            seed = None if given is None or not self.d.conserves else _at(given, n)
+            seed = None if given is None or not self.balanced else _at(given, n)
         size = sum(_at(a[t], n) for a in self.sizes) + abs(bias or 0.0) + abs(leak or 0.0)
         predicted, fraction, probability = self._predicted(n)
         index, value = self._target(n, t)
@@ -181,21 +186,12 @@ def classes(label: str, view: View | None, results: Results) -> Array | None:
 def seeds(results: Results, view: View | None, label: str, index: Array | None) -> Array | None:
     """Return what relevance, bias and leak sum to [N]; ``None`` where the file does not tell."""
     d = results.described
+    kind = seeded(d)
+    if view is None or kind is None:
+        return None
     if label == "seed":
-        given = results.extras.get("seed")
-        return None if given is None or given.ndim == 0 else _sums(given, False, "seed")[0]
-    kind = str(d.options.get("seed_value") or "logit")
-    kind = "logit" if d.method in TO_VALUE else kind
-    if view is None or d.method in FROM_REFERENCE:
-        return None
-    levels = {"logit": view.values.astype(np.float64), "one": np.ones(view.values.shape)}
-    if kind == "probability":
-        top = levels["logit"].max(axis=1, keepdims=True)
-        power = np.exp(levels["logit"] - top)
-        levels[kind] = power / power.sum(axis=1, keepdims=True)
-    if kind not in levels:
-        return None
-    e = View(levels[kind], view.winner, view.streams, view.positions)
+        return _given(results, view, times_value=d.method in TO_VALUE)
+    e = View(_levels(view.values.astype(np.float64), kind), view.winner, view.streams, ())
     if match := re.fullmatch(r"(\d+)-(\d+)", label):
         first, second = (np.full(view.winner.shape, int(i)) for i in match.groups())
         return np.asarray((_taken(e, first) - _taken(e, second)).sum(axis=1))
@@ -203,6 +199,45 @@ def seeds(results: Results, view: View | None, label: str, index: Array | None) 
         return None
     where = view.winner == index if label.endswith("@predicted") else np.True_
     return np.asarray((_taken(e, index) * where).sum(axis=1))
+
+
+def seeded(d: Description) -> str | None:
+    """Return what an entry of the target is seeded with: ``logit``, ``one``, ``probability``.
+
+    ``None`` where the sum of all relevance is not what was seeded, or is not known.
+    """
+    if d.method in FROM_REFERENCE:
+        return None
+    if d.method in TO_VALUE:
+        return "logit"
+    try:
+        recipe = recipe_of(Options.from_json({**d.options, "method": d.method}))
+    except (RfpError, LookupError, TypeError, ValueError):
+        return None
+    kind = recipe.convention.seed if recipe is not None else "logit"
+    return kind if kind in ("logit", "one", "probability") else None
+
+
+def _levels(values: Array, kind: str) -> Array:
+    """Return what each entry [N, C, P] would be seeded with."""
+    if kind == "one":
+        return np.ones(values.shape)
+    if kind == "logit":
+        return values
+    if values.shape[1] == 1:
+        return np.asarray(1 / (1 + np.exp(-values)))
+    power = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(power / power.sum(axis=1, keepdims=True))
+
+
+def _given(results: Results, view: View, *, times_value: bool) -> Array | None:
+    """Return the sum [N] of a seed that was given, of a gradient times the explained tensor."""
+    given = results.extras.get("seed")
+    if given is None or given.shape != results.explained().shape:
+        return None
+    whole = given.astype(np.float64)
+    whole = whole * results.explained() if times_value else whole
+    return np.asarray(whole.reshape(len(view.values), -1).sum(axis=1))
 
 
 def _taken(view: View, index: Array) -> Array:

@@ -61,14 +61,16 @@ class Extra:
         the explained tensor, ``noise`` [samples, *D], ``reference`` [*D].
     of
         The tensor of the original model that it goes with.
-    seed
-        Of the generator that draws a noise.
+    seed, samples
+        Of a noise: of the generator that draws it, and how many draws there are; 0 where the
+        shape of the input says that.
     """
 
     name: str
     kind: str
     of: str
     seed: int = 0
+    samples: int = 0
 
     @property
     def sample_axis(self) -> int:
@@ -129,7 +131,9 @@ def extras(data: Mapping[str, Any], inputs: Mapping[str, Port]) -> tuple[Extra, 
         kind = str(one["kind"])
         if kind not in EXTRAS or name not in inputs:
             raise ValueError(f"{name} is none that is known")
-        found.append(Extra(name, kind, str(one["of"]), int(one.get("seed", 0))))
+        found.append(
+            Extra(name, kind, str(one["of"]), int(one.get("seed", 0)), int(one.get("samples", 0)))
+        )
     return tuple(found)
 
 
@@ -156,7 +160,7 @@ def completed(
     for place, one in enumerate(e for e in entries if e.kind == "noise"):
         if one.name not in found and one.of in feeds:
             shape = np.shape(feeds[one.of])
-            found[one.name] = _noise(known[one.name], one.seed, place, shape, model)
+            found[one.name] = _noise(known[one.name], one, place, shape, model)
     return found
 
 
@@ -167,14 +171,15 @@ _WANTED = {
 }
 
 
-def _noise(p: Port, seed: int, place: int, shape: tuple[int, ...], model: str) -> Array:
+def _noise(p: Port, e: Extra, place: int, shape: tuple[int, ...], model: str) -> Array:
     """Return standard normal noise [samples, *shape]."""
-    draws = p.shape[0] if p.shape else None
-    if not isinstance(draws, int):
+    fixed = p.shape[0] if p.shape else None
+    draws = fixed if isinstance(fixed, int) else e.samples
+    if draws < 1:
         hint = f"give it as the input `{p.name}`"
         raise InputError(f"how many draws `{p.name}` {p.text} takes is not known", model, hint)
     found = np.empty((draws, *shape), p.numpy)
     for n in range(shape[0] if shape else 1):
-        one = np.random.default_rng([abs(seed), place, n]).standard_normal((draws, *shape[1:]))
+        one = np.random.default_rng([abs(e.seed), place, n]).standard_normal((draws, *shape[1:]))
         found[:, n if shape else ...] = one
     return found

@@ -101,14 +101,18 @@ def classes(axes: Any, winner: Array, count: int, aspect: str) -> Any:
     )  # fmt: skip
 
 
-def legend(figure: Any, colors: Mapping[str, Any]) -> None:
-    """Name some colors below all panels."""
+def patches(colors: Mapping[str, Any]) -> list[Any]:
+    """Return what a legend shows of some colors."""
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=color, label=name) for name, color in colors.items()]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=10, fontsize=8, frameon=False,
-        handlelength=1.0, columnspacing=1.2,
+    return [Patch(color=color, label=name) for name, color in colors.items()]
+
+
+def legend(axes: Any, colors: Mapping[str, Any]) -> None:
+    """Name some colors below a panel."""
+    axes.legend(
+        handles=patches(colors), loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2,
+        fontsize=7, frameon=False, handlelength=1.0, columnspacing=1.0, labelspacing=0.3,
     )  # fmt: skip
 
 

@@ -78,29 +78,52 @@ def _extra(
         return {}
     if e.kind == "reference" and e.of in feeds:
         return {p.name: np.asarray(rng.standard_normal(feeds[e.of].shape), p.numpy)}
-    known: dict[int | str | None, int] = {
+    explained = _explained_port(session)
+    axis = session.description.readouts[0].class_axis if session.description else 0
+    like = explained.shape if explained is not None else p.shape
+    if e.kind == "target" and explained is not None:
+        like = like[:axis] + like[axis + 1 :]
+    shape = _sizes(p.shape, like if len(like) == len(p.shape) else p.shape, session, feeds)
+    if not all(shape):
+        what = f"the sizes of `{p.name}` {p.text} are not known, so it cannot be drawn"
+        raise OptionError(what, "--random", f"give --input {p.name}=FILE.npy")
+    if e.kind == "target":
+        count = explained.shape[axis] if explained is not None and explained.shape else 1
+        return {p.name: rng.integers(0, count if isinstance(count, int) else 1, shape)}
+    return {p.name: np.asarray(rng.standard_normal(tuple(shape)), p.numpy)}
+
+
+def _sizes(
+    own: Sequence[int | str | None],
+    like: Sequence[int | str | None],
+    session: Session,
+    feeds: Mapping[str, Array],
+) -> list[int]:
+    """Return sizes from those of arrays that share a symbol; 0 for what is not known.
+
+    An axis 0 that nothing is known of counts the samples.
+    """
+    known = {
         name: size
         for one in session.inputs
         if one.name in feeds
         for name, size in zip(one.shape, feeds[one.name].shape, strict=True)
         if isinstance(name, str)
     }
-    shape = [d if isinstance(d, int) else known.get(d, 0) for d in p.shape]
-    if not all(shape):
-        what = f"the sizes of `{p.name}` {p.text} are not known, so it cannot be drawn"
-        raise OptionError(what, "--random", f"give --input {p.name}=FILE.npy")
-    if e.kind == "target":
-        return {p.name: rng.integers(0, _classes(session), shape)}
-    return {p.name: np.asarray(rng.standard_normal(tuple(shape)), p.numpy)}
+    data = [feeds[one.name] for one in data_inputs(session) if one.name in feeds]
+    found = []
+    for axis, pair in enumerate(zip(own, like, strict=True)):
+        fixed = (d if isinstance(d, int) else known.get(d or "", 0) for d in pair)
+        samples = len(data[0]) if axis == 0 and data and data[0].ndim else 0
+        found.append(next(filter(None, (*fixed, samples)), 0))
+    return found
 
 
-def _classes(session: Session) -> int:
-    """Return how many classes there are, or 1 where the file does not say."""
+def _explained_port(session: Session) -> Port | None:
+    """Return the output that holds what is explained."""
     assert session.description is not None
-    one = session.description.readouts[0]
-    shape = next((p.shape for p in session.outputs if p.name == one.values), ())
-    size = shape[one.class_axis] if one.class_axis < len(shape) else None
-    return size if isinstance(size, int) else 1
+    name = session.description.readouts[0].values
+    return next((p for p in session.outputs if p.name == name), None)
 
 
 def _original(loaded: Loaded, d: Description | None, given: Mapping[str, Array]) -> Loaded:

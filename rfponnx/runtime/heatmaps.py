@@ -10,7 +10,7 @@ import numpy as np
 
 from rfponnx.errors import InputError
 from rfponnx.runtime.canvas import GREY, legend, sheet
-from rfponnx.runtime.columns import Column, Features
+from rfponnx.runtime.columns import Column, Features, Winners
 from rfponnx.runtime.ports import Array
 from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Results
@@ -46,13 +46,14 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
         raise InputError("holds no relevance that can be drawn", runs[0].model)
     limits = {True: color_scale(colored), False: axis_scale(others)}
     rows = sketch.count
-    figure, grid = _grid(columns, rows)
+    words = sketch.caption(columns, limits[True])
+    figure, grid = _grid(columns, rows, words)
     image = None
     for n in range(rows):
         for column, axes in zip(columns, grid[n], strict=True):
             image = column.draw(axes, n, limits[column.colored]) or image
-            words = [column.heading if n == 0 else "", column.titles[n] if column.titles else ""]
-            axes.set_title(": ".join(filter(None, words)), fontsize=8)
+            title = [column.heading if n == 0 else "", column.titles[n] if column.titles else ""]
+            axes.set_title(": ".join(filter(None, title)), fontsize=8)
         grid[n][0].set_ylabel(sketch.label(n), fontsize=8)
     if image is not None:
         slim = figure.get_figheight() * 0.85 / 0.13
@@ -61,12 +62,11 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
         )
         bar.set_label("share of all relevance" if len(runs) > 1 else "relevance", fontsize=8)
         bar.ax.tick_params(labelsize=7)
-    if sketch.colors():
-        legend(figure, sketch.colors())
-    wide = int(figure.get_figwidth() * 15.5)
+    for column, axes in zip(columns, grid[-1], strict=True):
+        if isinstance(column, Winners) and sketch.colors():
+            legend(axes, sketch.colors())
     figure.suptitle(sketch.title, fontsize=10, fontweight="bold")
-    text = textwrap.fill(sketch.caption(columns, limits[True]), wide)
-    figure.supxlabel(text, fontsize=8, color=GREY)
+    figure.supxlabel(folded(words, figure.get_figwidth()), fontsize=8, color=GREY)
     return figure
 
 
@@ -81,8 +81,13 @@ def axis_scale(drawn: Sequence[Array]) -> float:
     return max((float(np.abs(a).max()) for a in drawn), default=1.0) or 1.0
 
 
-def _grid(columns: Sequence[Column], rows: int) -> tuple[Any, Any]:
-    """Return a figure with a panel for each column and sample."""
+def folded(words: str, width: float) -> str:
+    """Return a caption in lines that fit a figure of so many inches."""
+    return textwrap.fill(words, int(width * 15.5))
+
+
+def _grid(columns: Sequence[Column], rows: int, words: str) -> tuple[Any, Any]:
+    """Return a figure with a panel for each column and sample, and room for a caption."""
     widths = [max(min(c.width, TALL / c.ratio), 1.0) if c.ratio else c.width for c in columns]
     heights = [c.ratio * w for c, w in zip(columns, widths, strict=True) if c.ratio]
     tall = float(np.clip(max(heights, default=1.3), 0.8, TALL))
@@ -91,6 +96,8 @@ def _grid(columns: Sequence[Column], rows: int) -> tuple[Any, Any]:
     every = any(c.titles and any(c.titles) for c in columns)
     titles = 0.35 + 0.17 * every * rows
     wide = max(sum(widths) + 0.1 * len(widths) + 1.25, 4.2)
-    figure = sheet(wide, (tall + 0.1) * rows + titles + 0.9)
+    below = 0.15 * (1 + folded(words, wide).count("\n"))
+    below += 0.35 * any(isinstance(c, Winners) for c in columns)
+    figure = sheet(wide, (tall + 0.08) * rows + titles + below + 0.3)
     grid = figure.subplots(rows, len(columns), squeeze=False, width_ratios=widths)
     return figure, grid

@@ -20,7 +20,7 @@ from rfponnx.runtime.canvas import (
     check_plot,
     classes,
     flat,
-    legend,
+    patches,
     photo,
     picture,
     save,
@@ -170,7 +170,11 @@ def maps(
     colorbar.ax.tick_params(labelsize=7)
     present = np.unique(winner[:count])
     if len(present) <= 10:
-        legend(figure, {f"class {i}": colors.cmap(colors.norm(i)) for i in present})
+        handles = patches({f"class {i}": colors.cmap(colors.norm(i)) for i in present})
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=10, fontsize=8, frameon=False,
+            handlelength=1.0, columnspacing=1.2,
+        )  # fmt: skip
     return figure
 
 

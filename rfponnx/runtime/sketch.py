@@ -104,15 +104,15 @@ class Sketch:
 
     def columns(self) -> Iterator[Column]:
         """Yield the columns from left to right: an input, and all that is known of it."""
-        for tensor in self._tensors():
+        winners = self._winners()
+        for place, tensor in enumerate(self._tensors()):
             yield from self._input(tensor)
+            if place == 0 and winners is not None:
+                yield winners
             for results, name in zip(self.runs, self.names, strict=True):
                 for one in results.described.of_kind("input", "tap"):
                     if one.tensor == tensor:
                         yield from self._relevance(results, one, name)
-        winners = self._winners()
-        if winners is not None:
-            yield winners
         for results, name in zip(self.runs, self.names, strict=True):
             yield from self._sources(results, name)
 

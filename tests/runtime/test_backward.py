@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from rfponnx.errors import InputError, ModelError
-from rfponnx.runtime.account import accounts
+from rfponnx.runtime.account import accounts, classes, seeds
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.engine import Engine
 from rfponnx.runtime.session import Results, Session
@@ -241,6 +241,16 @@ def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
     assert not np.array_equal(other.extras["noise"], noise)
 
 
+def test_the_metadata_may_say_how_many_draws(rng: Rng) -> None:
+    model = NETS["noise"].model()
+    data = metadata(model)
+    data["extra_inputs"]["x_noise"]["samples"] = 5
+    dims = next(v for v in model.graph.input if v.name == "x_noise").type.tensor_type.shape.dim
+    dims[0].dim_param = "draws"
+    found = Session(described(model, **data)).checked(fed(NETS["noise"], rng))
+    assert found["x_noise"].shape == (5, 5, 4)
+
+
 def test_two_inputs_get_noise_of_their_own(rng: Rng) -> None:
     net = Linear({"a": (4,), "b": (4,)}, noise=3, conserves=False)
     session = Session(net.model())
@@ -349,6 +359,8 @@ def test_probabilities_are_those_of_the_output(rng: Rng) -> None:
         ("lrp", "one", lambda z: np.ones(len(z))),
         ("lrp", "probability", lambda z: (np.exp(z) / np.exp(z).sum(1, keepdims=True)).max(1)),
         ("lrp", "contrastive", None),
+        ("excitation_backprop", None, lambda z: np.ones(len(z))),
+        ("some_other_method", None, None),
         ("gradient_x_input", "one", lambda z: z.max(1)),
         ("deeplift", "logit", None),
         ("integrated_gradients", None, None),
@@ -364,6 +376,25 @@ def test_what_is_seeded(method: str, seed_value: str | None, expected: Any, rng:
         assert found == [None] * 5
         return
     np.testing.assert_allclose(np.array(found), expected(net.logits(feeds)), rtol=1e-5)
+
+
+def test_a_composite_says_what_is_seeded(rng: Rng) -> None:
+    model, feeds = NETS["one target"].model(), fed(NETS["one target"], rng)
+    data = metadata(model) | {"options": {"flavor": "lrp_resnet"}}
+    found = [a.seed for a in accounts(Session(described(model, **data)).run(feeds))]
+    power = np.exp(NETS["one target"].logits(feeds))
+    expected = (power / power.sum(1, keepdims=True)).max(1)
+    np.testing.assert_allclose(np.array(found), expected, rtol=1e-5)
+
+
+def test_a_gradient_seed_counts_times_the_value(rng: Rng) -> None:
+    net = NETS["seed"]
+    model = net.model()
+    data = metadata(model) | {"method": "gradient_x_input"}
+    feeds = fed(net, rng)
+    found = [a.seed for a in accounts(Session(described(model, **data)).run(feeds))]
+    expected = (feeds["seed"] * net.logits(feeds)).sum(1)
+    np.testing.assert_allclose(np.array(found), expected, rtol=1e-4)
 
 
 def test_a_segmenter_seeds_every_position(rng: Rng) -> None:
@@ -383,15 +414,19 @@ def test_a_segmenter_seeds_every_position(rng: Rng) -> None:
         "1@predicted": (scores[:, 1] * first).sum((1, 2)),
         "2-0": (scores[:, 2] - scores[:, 0]).sum((1, 2)),
     }
-    for label, seeds in expected.items():
+    for label, whole in expected.items():
         one = {"tensor": "image", "kind": "input", "several": False, "targets": [label],
                "readout": "all"}  # fmt: skip
         model = described(
             nets.model(text), relevances={"r": one}, inputs=["image"], outputs=["scores"],
             explained={"scores": {"tensor": "scores", "class_axis": 1, "output": "scores"}},
         )  # fmt: skip
-        found = accounts(Session(model).run({"image": image}))
-        np.testing.assert_allclose(np.array([a.seed for a in found]), seeds, rtol=1e-6)
+        results = Session(model).run({"image": image})
+        view = results.values_view()
+        seed = seeds(results, view, label, classes(label, view, results))
+        np.testing.assert_allclose(np.asarray(seed), whole, rtol=1e-6)
+        found = accounts(results)
+        assert {a.seed for a in found} == {None}  # no bias in the file: nothing to compare
         counts = [np.bincount(s.argmax(0).ravel()) for s in scores]
         assert [a.predicted for a in found] == [c.argmax() for c in counts]
         assert [a.fraction for a in found] == [c.max() / 20 for c in counts]

@@ -218,10 +218,10 @@ def test_a_segmenter_shows_its_prediction(rng: Rng) -> None:
     panels = [axes for axes in figure.axes if axes.get_images()]
     assert len(panels) >= 6
     winner = np.maximum(image, 0).argmax(1)
-    np.testing.assert_array_equal(panels[2].get_images()[0].get_array(), winner[0])
+    np.testing.assert_array_equal(panels[1].get_images()[0].get_array(), winner[0])
     share = np.bincount(winner[0].ravel()).max() / 64
     assert f"{100 * share:.0f} % class" in words(figure)
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+    assert [t.get_text() for t in panels[4].get_legend().get_texts()] == [
         f"class {i}" for i in np.unique(winner)
     ]
 
