@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rfponnx.runtime.account import Account
+    from rfponnx.runtime.description import Description
     from rfponnx.runtime.session import Results
     from rfponnx_cli.render import Out
 
@@ -78,7 +79,7 @@ def show(out: Out, results: Results) -> None:
     _table(out, [a for a in found if a.sample is None or a.sample < limit])
     if samples > limit:
         out.note(f"{samples - limit} more samples; -v shows them")
-    out.line(_verdict(found, d.conserves, d.method))
+    out.line(_verdict(found, d))
 
 
 def _table(out: Out, found: list[Account]) -> None:
@@ -132,14 +133,16 @@ def _beside(a: Account) -> str:
     return "" if a.seed is None else f"seed {number(a.seed)}"
 
 
-def _verdict(found: tuple[Account, ...], conserves: bool, method: str) -> str:
+def _verdict(found: tuple[Account, ...], d: Description) -> str:
     """Say in a sentence whether all of it adds up."""
     from rfponnx_cli.render import number
 
     offs = [a.off for a in found if a.off is not None]
-    if not conserves:
-        return f"{method} does not distribute the score: its sums are no parts of it"
-    if not any(a.bias is not None or a.sources for a in found):
+    if not d.conserves:
+        return f"{d.method} does not distribute the score: its sums are no parts of it"
+    if any(r.readout == "heat" for r in d.relevances):
+        return "the maps are quantised, so their sums are no parts of the score"
+    if all(a.total is None for a in found):
         return "bias and leak are not in the file, so there is nothing that has to add up"
     if not offs:
         return "what was seeded is not in the file, so the sums have nothing to be compared with"

@@ -44,7 +44,8 @@ class Account:
         What everything sums to by the method's own law; ``None`` where none holds or the file
         does not tell.
     total
-        The sum of all parts; ``None`` where some of them are known for all samples only.
+        The sum of all parts; ``None`` where they are not all there: a method that does not
+        conserve, a quantised read-out, bias and leak left out or known for all samples only.
     scale
         ``max(|seed|, sum |R| + |bias| + |leak|)``, which `off` is relative to.
     """
@@ -135,11 +136,11 @@ class _Book:
             _at(a[t], n) if a is not None and known else None for a in (self.bias, self.leak)
         )
         total, seed = None, None
-        if known and self.complete:
+        if known and self.complete and self.balanced:
             own = [*inputs.values(), bias, leak] if inputs else list(sources.values())
             total = sum(v for v in own if v is not None)
             given = self.seeds[t]
-            seed = None if given is None or not self.balanced else _at(given, n)
+            seed = None if given is None else _at(given, n)
         size = sum(_at(a[t], n) for a in self.sizes) + abs(bias or 0.0) + abs(leak or 0.0)
         predicted, fraction, probability = self._predicted(n)
         index, value = self._target(n, t)

@@ -197,6 +197,23 @@ def test_an_explained_tensor_that_is_no_output_is_said(rng: Rng) -> None:
     assert one.total == pytest.approx(found.relevance()[0].sum() + found.bias[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("readout", ["channels", "heat"])
+def test_quantised_maps_do_not_add_up(readout: str, rng: Rng) -> None:
+    model = NETS["channels"].model()
+    data = metadata(model)
+    data["relevances"]["image_relevance"]["readout"] = readout
+    found = accounts(Session(described(model, **data)).run(fed(NETS["channels"], rng)))
+    assert all((a.total is None) == (readout == "heat") for a in found)
+
+
+def test_without_a_bias_nothing_is_judged(rng: Rng) -> None:
+    model = NETS["one target"].model()
+    data = metadata(model)
+    del data["relevances"]["bias_relevance"]
+    found = accounts(Session(described(model, **data)).run(fed(NETS["one target"], rng)))
+    assert {(a.total, a.seed, a.off) for a in found} == {(None, None, None)}
+
+
 # ---- extra inputs -----------------------------------------------------------------------
 
 
