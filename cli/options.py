@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
@@ -93,8 +94,13 @@ def feeding(function: Command) -> Command:
 _FEEDING = (
     click.option(
         "--input", "files", multiple=True, metavar="NAME=FILE",
-        help="Data for an input: .npy, .npz, FILE.npz:KEY or a picture; FILE.npz alone for all "
-        "inputs by their names. Repeatable.",
+        help="Data for an input: .npy, .npz, FILE.npz:KEY, a picture or a folder of them; "
+        "FILE.npz alone for all inputs by their names. Repeatable.",
+    ),
+    click.option(
+        "--preprocess", metavar="FILE.toml",
+        help="The next options from a file (mean, std, scale, layout, color, resize), also size "
+        "and crop; an option beats the file.",
     ),
     click.option(
         "--scale", metavar="FACTOR",
@@ -103,12 +109,12 @@ _FEEDING = (
     click.option("--mean", metavar="A[,B,C]", help="Subtracted, one or one for each channel."),
     click.option("--std", metavar="A[,B,C]", help="Divided by, one or one for each channel."),
     click.option(
-        "--image-layout", "layout", type=click.Choice(["auto", "nchw", "nhwc"]), default="auto",
-        help="Where the channels of a picture go.",
+        "--image-layout", "layout", type=click.Choice(["auto", "nchw", "nhwc"]),
+        help="Where the channels of a picture go; auto unless given.",
     ),
     click.option(
-        "--color", type=click.Choice(["rgb", "bgr"]), default="rgb",
-        help="The order of the channels of a picture.",
+        "--color", type=click.Choice(["rgb", "bgr"]),
+        help="The order of the channels of a picture; rgb unless given.",
     ),
     click.option("--resize", is_flag=True, help="Fit pictures to the size of the input."),
 )  # fmt: skip
@@ -116,17 +122,19 @@ _FEEDING = (
 
 def pixels(given: dict[str, Any]) -> Any:
     """Take the options of `feeding`, but the files, out of a command's options."""
-    from rfponnx.runtime.inputs import Pixels
+    from rfponnx.runtime.preprocess import Pixels, read_preprocess
 
-    scale = given.pop("scale")
-    return Pixels(
-        scale=None if scale is None else _real("--scale", scale),
-        mean=reals("--mean", given.pop("mean")),
-        std=reals("--std", given.pop("std")),
-        layout=given.pop("layout"),
-        color=given.pop("color"),
-        resize=given.pop("resize"),
-    )
+    file, scale = given.pop("preprocess"), given.pop("scale")
+    found = {
+        "scale": None if scale is None else _real("--scale", scale),
+        "mean": reals("--mean", given.pop("mean")),
+        "std": reals("--std", given.pop("std")),
+        "layout": given.pop("layout"),
+        "color": given.pop("color"),
+        "resize": given.pop("resize"),
+    }
+    named = {k: v for k, v in found.items() if v is not None and v is not False and v != ()}
+    return (Pixels() if file is None else read_preprocess(Path(file))).changed(named)
 
 
 def reals(option: str, text: str | None) -> tuple[float, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rfponnx_cli import backward
 from rfponnx_cli.options import feeding, pixels
 from rfponnx_cli.program import Mode, command, running
 
 if TYPE_CHECKING:
+    from rfponnx.runtime.preprocess import Pixels
     from rfponnx.runtime.session import Results
     from rfponnx.runtime.summary import Part
     from rfponnx_cli.render import Out
@@ -19,8 +22,8 @@ FEW = 8  # samples that are shown without -v
 CLASSES = 6  # classes of one sample that are shown without -v
 
 
-@click.command(short_help="Predict, and show what each source contributed.")
-@click.argument("model")
+@click.command(short_help="Predict, and show where the relevance lies.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @feeding
 @click.option("--random", type=int, metavar="SEED", help="Draw what no --input gives.")
 @click.option(
@@ -28,58 +31,113 @@ CLASSES = 6  # classes of one sample that are shown without -v
 )
 @click.option("--memory", type=float, metavar="MB", help="About how much a run may take.")
 @click.option("-o", "--output", metavar="OUT.npz", help="Write all outputs by their names.")
-@click.option("--plot", metavar="PNG", help="Draw the contributions of the sources.")
+@click.option("--plot", metavar="PNG", help="Draw the relevance; of several files, side by side.")
 @click.option("--force", is_flag=True, help="Replace outputs that exist.")
 @running
 @command
-def run(mode: Mode, model: str, files: tuple[str, ...], **given: Any) -> None:
-    """Run MODEL and show what each source contributed to the prediction of every sample."""
-    from rfponnx.runtime.plot import check_plot, plot_results
-    from rfponnx.runtime.write import check_target, write_arrays
+def run(mode: Mode, models: tuple[str, ...], files: tuple[str, ...], **given: Any) -> None:
+    """Run MODEL and show what each source or input contributed to the prediction.
+
+    Several files, made of one original by several backward methods, run on the same inputs.
+    """
     from rfponnx_cli.render import Out
 
-    out, force = Out(mode), given["force"]
-    output, plot = given["output"], given["plot"]
+    out = Out(mode)
+    output, plot = _targets(models, given)
+    how = pixels(given)
+    with out.progress(f"running {', '.join(models)}"):
+        feeds, runs = _results(models, files, how, given)
+        written = _written(feeds, runs, how, output, plot, given["force"])
+    if mode.json:
+        found = [document(model, results) for model, results in zip(models, runs, strict=True)]
+        one = {**found[0], "written": written}
+        out.document(one if len(runs) == 1 else {"models": found, "written": written})
+        return
+    for place, (model, results) in enumerate(zip(models, runs, strict=True)):
+        if place:
+            out.line()
+        if len(runs) > 1:
+            out.line(model, "bold")
+        show(out, results)
+        for name in not_finite(results):
+            out.warn(f"`{name}` holds NaN or infinity; `rfponnx verify` says whether it has to")
+    for path in written:
+        out.note(f"written: {path}")
+    for model, results in zip(models, runs, strict=True):
+        if results.description is None:
+            text = f"{model} is not converted: `rfponnx convert {model}` adds what its sources do"
+            out.note(text)
+
+
+def _targets(models: tuple[str, ...], given: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return where the outputs and the picture go, after a look at these places."""
+    from rfponnx.errors import OptionError
+    from rfponnx.runtime.canvas import check_plot
+    from rfponnx.runtime.write import check_target
+
+    output, plot, force = given["output"], given["plot"], given["force"]
+    if output and len(models) > 1:
+        raise OptionError("holds the outputs of one file", "-o", "run the files one by one")
     if output:
         check_target(Path(output), force=force)
     if plot:
         check_plot(Path(plot), force=force)
-    with out.progress(f"running {model}"):
-        feeds, results = _results(model, files, given)
-        if output:
-            write_arrays(Path(output), results, force=force)
-        if plot:
-            plot_results(Path(plot), results, feeds, force=force)
-    written, bad = [path for path in (output, plot) if path], not_finite(results)
-    if mode.json:
-        out.document({"model": model, "written": written, "not_finite": bad, **report(results)})
-        return
-    show(out, results)
-    for name in bad:
-        out.warn(f"`{name}` holds NaN or infinity; `rfponnx verify` says whether it has to")
-    for path in written:
-        out.note(f"written: {path}")
-    if results.description is None:
-        out.note(f"{model} is not converted: `rfponnx convert {model}` adds what its sources do")
+    return output, plot
+
+
+def _written(
+    feeds: Mapping[str, Any],
+    runs: Sequence[Results],
+    how: Pixels,
+    output: str | None,
+    plot: str | None,
+    force: bool,
+) -> list[str]:
+    """Write what was asked for; return where it is."""
+    from rfponnx.runtime.plot import plot_results
+    from rfponnx.runtime.write import write_arrays
+
+    if output:
+        write_arrays(Path(output), runs[0], force=force)
+    if plot:
+        plot_results(Path(plot), runs, feeds, pixels=how, force=force)
+    return [path for path in (output, plot) if path]
 
 
 def _results(
-    model: str, files: tuple[str, ...], given: dict[str, Any]
-) -> tuple[dict[str, Any], Results]:
-    """Read or draw the inputs and run the model on them."""
+    models: tuple[str, ...], files: tuple[str, ...], how: Pixels, given: dict[str, Any]
+) -> tuple[dict[str, Any], list[Results]]:
+    """Read or draw the inputs and run the models on them."""
     from rfponnx.errors import InputError
     from rfponnx.runtime.draw import drawn
     from rfponnx.runtime.inputs import read_inputs
     from rfponnx.runtime.session import Session
+    from rfponnx.runtime.together import check_alike, no_data, shared_ports
 
-    how, seed, batch = pixels(given), given["random"], given["batch"]
-    session = Session(model, given["provider"], threads=given["threads"], memory=given["memory"])
-    feeds = read_inputs(files, session.inputs, how)
-    if not feeds and seed is None and session.inputs:
-        raise InputError("no data", session.name, "give --input NAME=FILE or --random SEED")
-    if seed is not None:
-        feeds = drawn(session, model, feeds, seed=seed, batch=None if files else batch)
-    return feeds, session.run(feeds, batch=batch if files else None)
+    seed, batch = given["random"], given["batch"]
+    sessions = [
+        Session(model, given["provider"], threads=given["threads"], memory=given["memory"])
+        for model in models
+    ]
+    check_alike(sessions)
+    ports = shared_ports(sessions)
+    feeds: dict[str, Any] = read_inputs(files, ports, how, plain=no_data(sessions))
+    if not feeds and seed is None and ports:
+        where = sessions[0].name
+        raise InputError("no data", where, "give --input NAME=FILE or --random SEED")
+    runs = []
+    for model, session in zip(models, sessions, strict=True):
+        own = {p.name: feeds[p.name] for p in session.inputs if p.name in feeds}
+        if seed is not None:
+            own = drawn(session, model, own, seed=seed, batch=None if feeds else batch)
+            feeds |= own
+        runs.append(session.run(own, batch=batch if files else None))
+    return feeds, runs
+
+
+def document(model: str, results: Results) -> dict[str, Any]:
+    """Return what there is to say of a run, as JSON data."""
+    return {"model": model, "not_finite": not_finite(results), **report(results)}
 
 
 def not_finite(results: Results) -> list[str]:
@@ -96,6 +154,8 @@ def report(results: Results) -> dict[str, Any]:
     found: dict[str, Any] = {"outputs": outputs, "converted": results.description is not None}
     if results.description is None:
         return found
+    if results.description.backward:
+        return found | backward.report(results)
     rows = results.sources
     found["sources"] = list(rows)
     found["explained"] = [
@@ -129,6 +189,9 @@ def show(out: Out, results: Results) -> None:
     """Print the numbers of the first samples and the shares over all of them."""
     if results.description is None:
         _outputs(out, results)
+        return
+    if results.description.backward:
+        backward.show(out, results)
         return
     rows = results.sources
     for place, one in enumerate(results.description.readouts):

@@ -43,8 +43,9 @@ def sizes(feeds: Mapping[str, Array], ports: Sequence[Port], d: Description | No
     counts = {feeds[name].shape[0] for name in free}
     samples = next(iter(counts)) if len(counts) == 1 else 1
     axes = dict.fromkeys(free, 0) if samples > 1 else {}
+    extra = {e.name: e.sample_axis for e in d.extras} if d is not None else {}
     for p in ports if axes else ():
-        axis = int(p.name == masks)
+        axis = extra.get(p.name, int(p.name == masks))
         if p not in own and feeds[p.name].shape[axis : axis + 1] == (samples,):
             axes[p.name] = axis
     sources = len(feeds[masks]) if masks else 1
@@ -78,22 +79,31 @@ def joined_samples(
     """  # fmt: skip
     if len(runs) == 1:
         return dict(runs[0])
-    behind = {r.relevance for r in d.readouts if r.class_axis != 0} if d is not None else set()
+    behind = _sample_axes(d) if d is not None else {}
+    together = {r.output for r in d.of_kind("bias", "leak")} if d is not None else set()
     found = {}
     for p in ports:
         if p.name not in runs[0]:
             continue
-        axis = int(p.name in behind)
+        axis = behind.get(p.name, 0)
         arrays = [run[p.name] for run in runs]
         free = len(p.shape) > axis and not isinstance(p.shape[axis], int)
         if free and [a.shape[axis] for a in arrays] == list(counts):
             found[p.name] = np.concatenate(arrays, axis=axis)
+        elif p.name in together and all(a.shape[axis:] == (1,) for a in arrays):
+            found[p.name] = np.sum(arrays, axis=0, dtype=arrays[0].dtype)
         elif all(np.array_equal(a, arrays[0]) for a in arrays):
             found[p.name] = arrays[0]
         else:
             what = f"the output `{p.name}` does not go by samples"
             raise InputError(what, model, "run all samples at once, without --batch")
     return found
+
+
+def _sample_axes(d: Description) -> dict[str, int]:
+    """Return the axis of the samples of every output where it is not the first."""
+    forward = {r.relevance: 1 for r in d.readouts if r.relevance and r.class_axis != 0}
+    return forward | {r.output: r.sample_axis for r in d.relevances}
 
 
 def joined_sources(runs: Sequence[Mapping[str, Array]], d: Description) -> dict[str, Array]:
@@ -103,8 +113,11 @@ def joined_sources(runs: Sequence[Mapping[str, Array]], d: Description) -> dict[
     the first run's less the sources of all others.
     """
     found = dict(runs[0])
-    for one in d.readouts if len(runs) > 1 else ():
-        rows = [run[one.relevance] for run in runs]
-        bias = rows[0][-1] - sum(r[:-1].sum(axis=0) for r in rows[1:])
-        found[one.relevance] = np.concatenate([*(r[:-1] for r in rows), bias[np.newaxis]])
+    rows = {r.relevance: 0 for r in d.readouts if r.relevance}
+    rows |= {r.output: int(r.several) for r in d.of_kind("sources")}
+    for name, axis in rows.items() if len(runs) > 1 else ():
+        parts = [np.moveaxis(run[name], axis, 0) for run in runs]
+        bias = parts[0][-1] - sum(r[:-1].sum(axis=0) for r in parts[1:])
+        whole = np.concatenate([*(r[:-1] for r in parts), bias[np.newaxis]])
+        found[name] = np.moveaxis(whole, 0, axis)
     return found

@@ -13,6 +13,7 @@ from rfponnx.graph.graph import Graph
 from rfponnx.graph.load import Loaded, load
 from rfponnx.graph.prepare import prepare
 from rfponnx.graph.walk import reads
+from rfponnx.runtime.backward import Extra
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.ports import Array, Port, checked
 from rfponnx.runtime.session import Model, Session
@@ -51,10 +52,78 @@ def drawn(
     graph = Graph(prepare(_original(load(model), session.description, given), 1))
     feeds = Samples(graph, Engine(), seed).draw(0, wanted).feeds
     found = {name: given.get(name, array) for name, array in feeds.items()}
+    extra = {e.name: e for e in session.description.extras} if session.description else {}
     for p in session.inputs:
-        if p.name not in found:
-            found[p.name] = given[p.name] if p.name in given else _mask(session, p, found)
+        if p.name in given:
+            found[p.name] = given[p.name]
+        elif p.name in extra:
+            found |= _extra(session, p, extra[p.name], found, seed)
+        elif p.name not in found:
+            found[p.name] = _mask(session, p, found)
     return found
+
+
+def _extra(
+    session: Session, p: Port, e: Extra, feeds: Mapping[str, Array], seed: int
+) -> dict[str, Array]:
+    """Return random classes, a random seed or a random reference; noise is the session's own.
+
+    Raises
+    ------
+    OptionError
+        The sizes of the input are not known.
+    """
+    rng = np.random.default_rng([abs(seed), len(feeds)])
+    if e.kind == "noise":
+        return {}
+    if e.kind == "reference" and e.of in feeds:
+        return {p.name: np.asarray(rng.standard_normal(feeds[e.of].shape), p.numpy)}
+    explained = _explained_port(session)
+    axis = session.description.readouts[0].class_axis if session.description else 0
+    like = explained.shape if explained is not None else p.shape
+    if e.kind == "target" and explained is not None:
+        like = like[:axis] + like[axis + 1 :]
+    shape = _sizes(p.shape, like if len(like) == len(p.shape) else p.shape, session, feeds)
+    if not all(shape):
+        what = f"the sizes of `{p.name}` {p.text} are not known, so it cannot be drawn"
+        raise OptionError(what, "--random", f"give --input {p.name}=FILE.npy")
+    if e.kind == "target":
+        count = explained.shape[axis] if explained is not None and explained.shape else 1
+        return {p.name: rng.integers(0, count if isinstance(count, int) else 1, shape)}
+    return {p.name: np.asarray(rng.standard_normal(tuple(shape)), p.numpy)}
+
+
+def _sizes(
+    own: Sequence[int | str | None],
+    like: Sequence[int | str | None],
+    session: Session,
+    feeds: Mapping[str, Array],
+) -> list[int]:
+    """Return sizes from those of arrays that share a symbol; 0 for what is not known.
+
+    An axis 0 that nothing is known of counts the samples.
+    """
+    known = {
+        name: size
+        for one in session.inputs
+        if one.name in feeds
+        for name, size in zip(one.shape, feeds[one.name].shape, strict=True)
+        if isinstance(name, str)
+    }
+    data = [feeds[one.name] for one in data_inputs(session) if one.name in feeds]
+    found = []
+    for axis, pair in enumerate(zip(own, like, strict=True)):
+        fixed = (d if isinstance(d, int) else known.get(d or "", 0) for d in pair)
+        samples = len(data[0]) if axis == 0 and data and data[0].ndim else 0
+        found.append(next(filter(None, (*fixed, samples)), 0))
+    return found
+
+
+def _explained_port(session: Session) -> Port | None:
+    """Return the output that holds what is explained."""
+    assert session.description is not None
+    name = session.description.readouts[0].values
+    return next((p for p in session.outputs if p.name == name), None)
 
 
 def _original(loaded: Loaded, d: Description | None, given: Mapping[str, Array]) -> Loaded:

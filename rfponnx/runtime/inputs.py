@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from rfponnx.errors import InputError, OptionError, nearest
+from rfponnx.runtime.pictures import MODES, PICTURES, opened
 from rfponnx.runtime.ports import Array, Port, shape_text
-
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+from rfponnx.runtime.preprocess import Pixels
 
 
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """How stored numbers become the numbers a network wants: ``(x * scale - mean) / std``.
+def read_inputs(
+    specs: Sequence[str], ports: Sequence[Port], pixels: Pixels, *, plain: Collection[str] = ()
+) -> dict[str, Array]:
+    """Read ``NAME=FILE``, ``NAME=FOLDER`` and ``FILE.npz``.
 
-    Attributes
+    Several files for one input are put behind each other, the pictures of a folder in the order
+    of their names.
+
+    Parameters
     ----------
-    scale
-        ``None``: 1/255 for 8-bit data, else 1.
-    mean, std
-        One number, or one for each channel, in the order of the network's channels.
-    layout
-        ``nchw``, ``nhwc``, or ``auto``: where the input has 1, 3 or 4 channels.
-    color
-        ``rgb`` or ``bgr``: the order of a picture's channels.
-    resize
-        Whether a picture may be resized to fit.
-    """
-
-    scale: float | None = None
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    layout: str = "auto"
-    color: str = "rgb"
-    resize: bool = False
-
-    @property
-    def given(self) -> bool:
-        """Whether the numbers are to be changed in arrays too."""
-        return self.scale is not None or bool(self.mean) or bool(self.std)
-
-
-def read_inputs(specs: Sequence[str], ports: Sequence[Port], pixels: Pixels) -> dict[str, Array]:
-    """Read ``NAME=FILE`` and ``FILE.npz``; several files for one input are put behind each other.
+    plain
+        Inputs that are no data: their numbers are taken as they are stored.
 
     Raises
     ------
@@ -55,8 +33,9 @@ def read_inputs(specs: Sequence[str], ports: Sequence[Port], pixels: Pixels) -> 
         No such input or file, a file that cannot be read, a picture that does not fit.
     """
     found: dict[str, list[Array]] = {}
+    stored = {name: replace(pixels, scale=None, mean=(), std=()) for name in plain}
     for spec in specs:
-        for name, array in _read(spec, ports, pixels):
+        for name, array in _read(spec, ports, pixels, stored):
             found.setdefault(name, []).append(array)
     joined = {}
     for name, arrays in found.items():
@@ -67,7 +46,9 @@ def read_inputs(specs: Sequence[str], ports: Sequence[Port], pixels: Pixels) -> 
     return joined
 
 
-def _read(spec: str, ports: Sequence[Port], pixels: Pixels) -> Iterator[tuple[str, Array]]:
+def _read(
+    spec: str, ports: Sequence[Port], pixels: Pixels, stored: Mapping[str, Pixels]
+) -> Iterator[tuple[str, Array]]:
     p, file = _split(spec, ports)
     path, _, key = file.partition(".npz:")
     where = f"--input {spec}"
@@ -77,12 +58,23 @@ def _read(spec: str, ports: Sequence[Port], pixels: Pixels) -> Iterator[tuple[st
         if not isinstance(arrays, dict):
             raise InputError("is a single array, not an archive", where, "name it .npy")
         for one, array in _chosen(arrays, p, key, ports, where):
-            yield one.name, _converted(array, one, pixels)
-    elif p is None:
-        one = _only(ports, where)
-        yield one.name, _file(Path(file), one, pixels, where)
-    else:
-        yield p.name, _file(Path(file), p, pixels, where)
+            yield one.name, _converted(array, one, stored.get(one.name, pixels))
+        return
+    one = p or _only([one for one in ports if one.name not in stored], where)
+    how = stored.get(one.name, pixels)
+    for each in _pictures_in(Path(file), where) if Path(file).is_dir() else [Path(file)]:
+        yield one.name, _file(each, one, how, where)
+
+
+def _pictures_in(folder: Path, where: str) -> list[Path]:
+    """Return the pictures of a folder in the order of their names."""
+    try:
+        found = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
+    except OSError as error:
+        raise InputError(_reason(error), where) from error
+    if not found:
+        raise InputError("is a directory without pictures", where, "give a file, or another one")
+    return found
 
 
 def _split(spec: str, ports: Sequence[Port]) -> tuple[Port | None, str]:
@@ -130,8 +122,7 @@ def _chosen(
 def _load(path: Path, where: str) -> Array | dict[str, Array]:
     """Return an array, or all arrays of an archive by their keys."""
     if not path.is_file():
-        what = "is a directory" if path.is_dir() else "no such file"
-        raise InputError(what, where)
+        raise InputError("no such file", where)
     try:
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -200,41 +191,10 @@ def _picture(path: Path, p: Port, pixels: Pixels, where: str) -> Array:
     if mode is None:
         what = f"a picture has 1, 3 or 4 channels, `{p.name}` has {c}"
         raise InputError(what, where, "give a .npy file")
-    array = _opened(path, mode, (h, w), pixels.resize, where)
+    array = opened(path, mode, (h, w), pixels, where)
     if array.shape[-1] == 3 and pixels.color == "bgr":
         array = array[..., ::-1]
     array = array if last else array.transpose(2, 0, 1)
     if p.is_float:
         array = _scaled(array, p, pixels, array.ndim - 1 if last else 0)
     return array[np.newaxis] if rank == 4 else array
-
-
-def _opened(
-    path: Path, mode: str, size: tuple[int | str | None, int | str | None], resize: bool, where: str
-) -> Array:
-    """Return a picture as uint8 [H, W, C]."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise InputError("pictures need Pillow", where, "pip install 'rfponnx[plot]'") from error
-    if not path.is_file():
-        raise InputError("no such file", where)
-    try:
-        with Image.open(path) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise InputError("has more than 8 bits a pixel", where, "give a .npy file")
-            picture = ImageOps.exif_transpose(opened).convert(mode)
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them
-        raise InputError(f"cannot be read as a picture: {_reason(error)}", where) from error
-    height, width = (d if isinstance(d, int) else None for d in size)
-    target = (width or picture.width, height or picture.height)
-    if picture.size != target:
-        if not resize:
-            got, want = (f"{s[0]} x {s[1]}" for s in (picture.size, target))
-            what = f"the picture is {got} pixels, the input takes {want} (width x height)"
-            raise InputError(what, where, "--resize fits it")
-        picture = picture.resize(target, Image.Resampling.BILINEAR)
-    array: Array = np.asarray(picture, np.uint8)
-    return array.reshape(target[1], target[0], -1)

@@ -3,95 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from rfponnx.errors import InputError, OptionError
+from rfponnx.errors import OptionError
 from rfponnx.graph.load import load
+from rfponnx.runtime.backward import completed
 from rfponnx.runtime.chunks import Sizes, cut, joined_samples, joined_sources, sizes
-from rfponnx.runtime.description import Description, Readout, describe
+from rfponnx.runtime.description import describe
 from rfponnx.runtime.engine import SHORT, Engine, NoMemory, Provider, Setting
 from rfponnx.runtime.memory import resident
 from rfponnx.runtime.ports import Array, Port, checked
-from rfponnx.runtime.summary import Part, View, parts, probabilities, view
+from rfponnx.runtime.results import Results
+
+__all__ = ["Model", "Results", "Session"]
 
 Model = str | os.PathLike[str] | bytes | onnx.ModelProto
-
-
-class Results(Mapping[str, Array]):
-    """The outputs of a run by name; for a converted model also what they mean.
-
-    Attributes
-    ----------
-    description
-        What the file says of itself; ``None`` for a model that was not converted.
-    """
-
-    def __init__(
-        self, arrays: Mapping[str, Array], description: Description | None, model: str
-    ) -> None:
-        self.description = description
-        self._arrays, self._model = dict(arrays), model
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the rows of every relevance, ``bias`` last."""
-        d = self._described()
-        return d.rows(len(self._arrays[d.readouts[0].relevance]))
-
-    @property
-    def prediction(self) -> Array:
-        """The predicted class of what is explained first: [N], or [N, *positions]."""
-        v = self.view()
-        return v.winner.reshape(len(v.winner), *v.positions)
-
-    def relevance(self, name: str | None = None) -> Array:
-        """Return a relevance [R, *E], by the name of an output or of an explained tensor."""
-        return self._arrays[self._readout(name).relevance]
-
-    def explained(self, name: str | None = None) -> Array:
-        """Return an explained tensor [*E]."""
-        one = self._readout(name)
-        return self._arrays[one.values] if one.values else self.relevance(name).sum(axis=0)
-
-    def shares(self, name: str | None = None) -> Array:
-        """Return ``|r^s| / sum |r|`` for the predicted class: [R, N], or [R, N, *positions]."""
-        v = self.view(name)
-        return v.shares.reshape(v.maps.shape)
-
-    def view(self, name: str | None = None) -> View:
-        """Return a relevance with its axes in a fixed order."""
-        one = self._readout(name)
-        values, relevance = self.explained(name), self.relevance(name)
-        return view(values, relevance, one.class_axis, self._described().predicted)
-
-    def parts(self, name: str | None = None) -> tuple[Part, ...]:
-        """Return the numbers of each sample, for each class that is predicted in it."""
-        one = self._readout(name)
-        output = None if one.output in (one.values, one.tensor) else self._arrays.get(one.output)
-        chances = probabilities(output, self.explained(name), one.class_axis)
-        return parts(self.view(name), chances)
-
-    def _readout(self, name: str | None) -> Readout:
-        return self._described().readout(name, self._model)
-
-    def _described(self) -> Description:
-        if self.description is None:
-            what = "is not converted, so there is no relevance"
-            raise InputError(what, self._model, f"rfponnx convert {self._model}")
-        return self.description
 
 
 class Session:
@@ -169,7 +99,7 @@ class Session:
         Parameters
         ----------
         feeds
-            An array for every input.
+            An array for every input, but for noise, which is drawn from the seed in the file.
         batch
             Samples at a time: axis 0 of the inputs that leave it free.
         sources
@@ -191,7 +121,9 @@ class Session:
             arrays, size, min(batch or size.samples, size.samples),
             min(sources or size.sources, size.sources),
         )  # fmt: skip
-        return Results(found, self.description, self.name)
+        entries = self.description.extras if self.description is not None else ()
+        extra = {e.kind: arrays[e.name] for e in entries}
+        return Results(found, self.description, self.name, extra)
 
     def checked(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Return the arrays of all inputs, each of them fitting.
@@ -201,7 +133,10 @@ class Session:
         InputError
             See `run`.
         """
-        return checked(feeds, self.inputs, self.name)
+        given: Mapping[str, Any] = feeds
+        if self.description is not None and self.description.extras:
+            given = completed(feeds, self.description.extras, self.inputs, self.name)
+        return checked(given, self.inputs, self.name)
 
     def _check_cut(self, size: Sizes, batch: int | None, sources: int | None) -> None:
         for option, count in (("--batch", batch), ("--sources", sources)):

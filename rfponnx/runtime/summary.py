@@ -160,8 +160,9 @@ def probabilities(output: Array | None, values: Array, class_axis: int) -> Array
     output
         The output that was looked through to the explained tensor `values`, if it was.
     """
-    if output is None or output.dtype.kind != "f" or output.shape != values.shape:
+    if output is None or output.dtype.kind != "f" or _plain(output) != _plain(values):
         return None
+    output = output.reshape(values.shape)
     p = _samples_first(output.astype(np.float64), class_axis)
     with np.errstate(over="ignore"):
         if _sum_to_one(p):
@@ -170,6 +171,11 @@ def probabilities(output: Array | None, values: Array, class_axis: int) -> Array
             return np.asarray(np.exp(p))
         sigmoid = 1 / (1 + np.exp(-_samples_first(values.astype(np.float64), class_axis)))
     return p if np.allclose(p, sigmoid, atol=QUANTISED) else None
+
+
+def _plain(array: Array) -> list[int]:
+    """Return a shape without the axes of size 1, which a Reshape moves freely."""
+    return [d for d in array.shape if d != 1]
 
 
 def _sum_to_one(p: Array) -> bool:

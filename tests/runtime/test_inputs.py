@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from rfponnx.errors import InputError, OptionError
-from rfponnx.runtime.inputs import Pixels, read_inputs
+from rfponnx.runtime.inputs import read_inputs
 from rfponnx.runtime.ports import Port
+from rfponnx.runtime.preprocess import Pixels
 
 LEFT = Port("left", "float32", ("N", 2))
 RIGHT = Port("a=b", "float32", ("N", 2))
