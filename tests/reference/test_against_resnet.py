@@ -1,0 +1,138 @@
+"""LRP on whole networks: recipes, sums, batchnorms, pools, composites, contrasts, read-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.reference import lrp, nets
+from tests.reference.compare import SINGLE, agree, drawn
+from tests.reference.net import Array, Net
+from tests.reference.resnet import (
+    RECIPES,
+    ZENNIT,
+    contrastive_excitation,
+    contrastive_lrp,
+    excitation,
+    explain,
+    merged,
+    quantized,
+)
+from tests.reference.walk import Relevance, one_hot
+
+Rng = np.random.Generator
+every_net = pytest.mark.parametrize("make", nets.NETS, ids=lambda f: f.__name__)
+EPSILON = dict.fromkeys(("conv", "dense", "avgpool", "global", "batchnorm"), lrp.epsilon(ZENNIT))
+
+
+def logit(net: Net, x: Array, target: int) -> Array:
+    """Return the score of a class, at its place."""
+    scores = net.forward(x)[net.out]
+    return np.where(np.arange(len(scores)) == target, scores, 0)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("make", [nets.residual, nets.plain_residual], ids=lambda f: f.__name__)
+def test_a_recipe(recipe: str, make: Callable[[Rng], Net], rng: Rng) -> None:
+    net = make(rng)
+    agree(
+        net, {"x": drawn(net, rng)}, lambda one: RECIPES[recipe](net, one, 1),
+        method="lrp", composite=recipe, target=1, account="explicit",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["proportional", "ratio", "symmetric"])
+@pytest.mark.parametrize("skips", ["include", "exclude"])
+@pytest.mark.parametrize("make", [nets.residual, nets.plain_residual], ids=lambda f: f.__name__)
+def test_a_residual_policy(policy: str, skips: str, make: Callable[[Rng], Net], rng: Rng) -> None:
+    net = make(rng)
+    one_layer = merged(net)
+
+    def wanted(x: Array) -> Relevance:
+        return explain(one_layer, x, logit(net, x, 2), EPSILON, residual=policy,
+                       identity_skips=skips)  # fmt: skip
+
+    agree(
+        net, {"x": drawn(net, rng)}, wanted, method="lrp", composite="epsilon", target=2,
+        residual=policy, account="explicit", set={"identity_skips": skips},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["merge", "linear", "pass"])
+def test_batchnorms(how: str, rng: Rng) -> None:
+    net = nets.residual(rng)
+    rules = {**EPSILON} if how != "pass" else {k: r for k, r in EPSILON.items() if k != "batchnorm"}
+    seen = merged(net) if how == "merge" else net
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(seen, x, logit(net, x, 0), rules),
+        method="lrp", composite="epsilon", target=0, account="explicit", set={"batchnorm": how},
+    )  # fmt: skip
+
+
+COMPOSITES: dict[str, tuple[dict[str, lrp.Rule], str]] = {
+    "epsilon": ({}, ""),
+    "z_plus": ({"conv": lrp.z_plus(ZENNIT), "dense": lrp.z_plus(ZENNIT)}, ""),
+    "epsilon_plus": ({"conv": lrp.z_plus(ZENNIT)}, ""),
+    "epsilon_plus_flat": ({"conv": lrp.z_plus(ZENNIT)}, "flat"),
+    "epsilon_alpha2_beta1": ({"conv": lrp.alpha_beta(ZENNIT, 2, 1)}, ""),
+    "epsilon_alpha2_beta1_flat": ({"conv": lrp.alpha_beta(ZENNIT, 2, 1)}, "flat"),
+    "epsilon_gamma_box": ({"conv": lrp.gamma(ZENNIT, 0.25)}, "box"),
+}
+
+
+@every_net
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_a_composite(name: str, make: Callable[[Rng], Net], rng: Rng) -> None:
+    net = make(rng)
+    rules, first = COMPOSITES[name]
+    seen, rules = merged(net), {**EPSILON, **rules}
+    if first == "flat":
+        rules[seen.steps[0].name] = lrp.flat(ZENNIT)
+    if first == "box" and seen.steps[0].kind == "conv":
+        rules[seen.steps[0].name] = lrp.z_box(ZENNIT, -4, 4)
+    numbers: dict[str, Any] = {"low": -4, "high": 4} if first == "box" else {}
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(seen, x, logit(net, x, 1), rules),
+        method="lrp", composite=name, target=1, account="explicit", set=numbers,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("contrastive", [False, True])
+def test_excitation_backprop(contrastive: bool, rng: Rng) -> None:
+    net = nets.vgg(rng)
+    rules = dict.fromkeys(("conv", "dense"), excitation(ZENNIT))
+    if contrastive:
+        rules["scores"] = contrastive_excitation(ZENNIT)
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(net, x, one_hot(net, 1), rules),
+        method="excitation_backprop", target=1, seed_value="one",
+        set={"contrastive": contrastive},
+    )  # fmt: skip
+
+
+def test_contrastive_lrp(rng: Rng) -> None:
+    net = nets.vgg(rng)
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: contrastive_lrp(net, x, 1, positive=False),
+        method="lrp", composite="z_plus", target=1, seed_value="contrastive",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("reading", ["scaled", "printed", "code"])
+def test_heat(reading: str, rng: Rng) -> None:
+    net = nets.residual(rng)
+    shape = net.shape
+
+    def wanted(x: Array) -> Array:
+        channels = RECIPES["lrp_resnet"](net, x, 1).x.reshape(shape).sum(axis=0)
+        return quantized(channels, 8, reading)
+
+    # a float32 next to an edge may fall to the other side of it: one step of the seven or eight,
+    # relative to the largest entry, which is half of the range at least
+    agree(
+        net, {"x": drawn(net, rng)}, wanted, single=2 / 7 + SINGLE, method="lrp", composite="lrp_resnet",
+        target=1, readout="heat", set={"quantize": reading},
+    )  # fmt: skip
