@@ -133,6 +133,6 @@ def test_heat(reading: str, rng: Rng) -> None:
     # a float32 next to an edge may fall to the other side of it: one step of the seven or eight,
     # relative to the largest entry, which is half of the range at least
     agree(
-        net, {"x": drawn(net, rng)}, wanted, single=2 / 7 + SINGLE, method="lrp", composite="lrp_resnet",
-        target=1, readout="heat", set={"quantize": reading},
+        net, {"x": drawn(net, rng)}, wanted, single=2 / 7 + SINGLE, method="lrp",
+        composite="lrp_resnet", target=1, readout="heat", set={"quantize": reading},
     )  # fmt: skip
