@@ -14,8 +14,7 @@ from tests.reference.walk import backward, one_hot, rearranged
 def linear_pattern(h: Array, w: Array) -> Array:
     """``a = cov[h] w / (w' cov[h] w)`` for samples h [N, i] and one weight w ([LIE] eq. 9)."""
     centred = h - h.mean(axis=0)
-    covariance = centred.T @ centred / len(h)
-    return covariance @ w / (w @ covariance @ w)
+    return _scaled(centred.T @ centred / len(h) @ w, w)
 
 
 def positive_pattern(h: Array, w: Array, b: float) -> Array:
@@ -26,9 +25,17 @@ def positive_pattern(h: Array, w: Array, b: float) -> Array:
     """
     y = h @ w
     on = y + b > 0
+    if not on.any():
+        return np.full_like(w, np.nan)
     mean = h[on].mean(axis=0)
     direction = (h[on] * y[on, None]).mean(axis=0) - mean * y.mean()
-    return direction / (w @ direction)
+    return _scaled(direction, w)
+
+
+def _scaled(direction: Array, w: Array) -> Array:
+    """Return a direction that w reads as 1; NaN where it reads nothing."""
+    along = w @ direction
+    return direction / along if abs(along) > 1e-12 else np.full_like(w, np.nan)
 
 
 def patches(net: Net, step: Step, values: Array) -> list[Array]:

@@ -1,0 +1,172 @@
+"""Patterns from data: sums over samples first, a direction for every unit at the end.
+
+For a unit y = w . h (no bias) the pattern is the part of h that w reads out,
+
+    a = cov[h, y] / (w . cov[h, y])                                   ([LIE] eq. 9)
+
+With the two-component estimator of the positive regime, the moments of h are those of the
+samples that the following ReLU lets through, E+, and that of y is over all ([LIE] eq. 37):
+
+    a = (E+[h y] - E+[h] E[y]) / (w . (E+[h y] - E+[h] E[y]))
+
+Both need four sums of the size of the weight or less, so that data may be as long as it likes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rfponnx.errors import OptionError, nearest
+from rfponnx.methods.patterns import Array, Layer, Window
+
+ESTIMATORS = ("positive", "linear")
+#: Of |w| |direction|: less than this share of a direction along w is rounding.
+LEAST = 1e-10
+
+
+def check_estimator(name: str) -> None:
+    """Refuse what is no estimator.
+
+    Raises
+    ------
+    OptionError
+        Always then.
+    """
+    if name not in ESTIMATORS:
+        hint = nearest(name, ESTIMATORS) or f"it can be {' or '.join(ESTIMATORS)}"
+        raise OptionError(f"no estimator `{name}`", "--estimator", hint)
+
+
+class Moments:
+    """The sums of one layer over all samples (of a convolution: and positions) so far.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    weight
+        Its weight, as stored.
+    estimator
+        ``positive`` or ``linear``.
+
+    Raises
+    ------
+    OptionError
+        There is no such estimator.
+    """
+
+    def __init__(self, layer: Layer, weight: Array, estimator: str) -> None:
+        check_estimator(estimator)
+        self.layer, self.estimator = layer, estimator
+        self._weight = np.asarray(weight)
+        self._w = layer.rows(self._weight.astype(np.float64))
+        units = len(self._w)
+        self.count = 0
+        self._on, self._y = np.zeros(units), np.zeros(units)
+        self._h, self._hy = np.zeros(self._w.shape), np.zeros(self._w.shape)
+
+    def add(self, x: Array, y: Array, gate: Array) -> None:
+        """Take the values of some samples: what the layer reads and makes, and its gate."""
+        layer = self.layer
+        h, out = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        out = (out if layer.offset is None else out - layer.offset) / layer.scale
+        on = np.ones(out.shape) if self.estimator == "linear" else np.asarray(gate > 0, float)
+        if layer.window is None:
+            h = _flat(h, columns=layer.x_columns)
+            out, on = (_flat(a, columns=layer.y_columns) for a in (out, on))
+            self._h += on.T @ h
+            self._hy += (on * out).T @ h
+            axes: tuple[int, ...] = (0,)
+        else:
+            both = np.stack([on, on * out])
+            sums = _correlated(h, both, self._w.shape, layer.window)
+            self._h += sums[0]
+            self._hy += sums[1]
+            axes = (0, *range(2, out.ndim))
+        self.count += out.size // len(self._w)
+        self._on += on.sum(axis=axes)
+        self._y += out.sum(axis=axes)
+
+    @property
+    def pattern(self) -> Array:
+        """The patterns, of the weight's shape; 0 for a unit whose data do not determine one."""
+        found = np.zeros(self._w.shape)
+        known = self._known()
+        direction = self._direction()[known]
+        along = (self._w[known] * direction).sum(axis=self._inputs)
+        found[known] = direction / _spread(along, self._w.ndim)
+        kind = self._weight.dtype if self._weight.dtype == np.float64 else np.float32
+        return np.ascontiguousarray(self.layer.rows(found).astype(kind))
+
+    @property
+    def undetermined(self) -> int:
+        """How many units never were on, or were always the same."""
+        return int(len(self._w) - np.count_nonzero(self._known()))
+
+    @property
+    def _inputs(self) -> tuple[int, ...]:
+        return tuple(range(1, self._w.ndim))
+
+    def _direction(self) -> Array:
+        on = _spread(np.maximum(self._on, 1), self._w.ndim)
+        mean = _spread(self._y / max(self.count, 1), self._w.ndim)
+        found: Array = self._hy / on - self._h / on * mean
+        return found
+
+    def _known(self) -> Array:
+        direction = self._direction()
+        along = (self._w * direction).sum(axis=self._inputs)
+        norms = [np.sqrt((a**2).sum(axis=self._inputs)) for a in (self._w, direction)]
+        found: Array = (self._on > 0) & (np.abs(along) > LEAST * norms[0] * norms[1])
+        return found
+
+
+def _spread(units: Array, rank: int) -> Array:
+    return units.reshape(-1, *(1,) * (rank - 1))
+
+
+def _flat(values: Array, *, columns: bool) -> Array:
+    """Return values [S, I], whatever axes count the samples."""
+    last = np.moveaxis(values, -2, -1) if columns else values
+    return last.reshape(-1, last.shape[-1])
+
+
+def _correlated(h: Array, g: Array, shape: tuple[int, ...], window: Window) -> Array:
+    """Return ``sum_{n, q} g[t, n, o, q] h[n, c, s q + d k - pad]``, [T, O, I, *K].
+
+    One matrix product for each place k of the kernel: no patches are stored.
+    """
+    kernel, groups = shape[2:], window.groups
+    size = g.shape[3:]
+    padded: Array = np.pad(h, [(0, 0), (0, 0), *_pads(window, h.shape[2:], size, kernel)])
+    found = np.zeros((g.shape[0], *shape))
+    # [groups, T * O / groups, N * Q]
+    t, n, o = g.shape[:3]
+    rows = np.moveaxis(g.reshape(t, n, groups, o // groups, -1), 1, 3)
+    rows = np.moveaxis(rows, 1, 0).reshape(groups, t * (o // groups), -1)
+    for place in np.ndindex(*kernel):
+        cuts = tuple(
+            slice(k * d, k * d + (q - 1) * s + 1, s)
+            for k, d, q, s in zip(place, window.dilations, size, window.strides, strict=True)
+        )
+        seen = padded[:, :, *cuts]
+        # [groups, N * Q, I]
+        seen = np.moveaxis(seen.reshape(n, groups, shape[1], -1), 0, 2)
+        columns = np.moveaxis(seen.reshape(groups, shape[1], -1), 1, 2)
+        sums = (rows @ columns).reshape(groups, t, o // groups, shape[1])
+        found[:, :, :, *place] = np.moveaxis(sums, 1, 0).reshape(t, o, shape[1])
+    return found
+
+
+def _pads(
+    window: Window, size: tuple[int, ...], out: tuple[int, ...], kernel: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Return begin and end pads; the end may be cut by a stride, which leaves it unread."""
+    if window.pads is not None:
+        return list(window.pads)
+    found = []
+    for n, q, k, s, d in zip(size, out, kernel, window.strides, window.dilations, strict=True):
+        total = max((q - 1) * s + (k - 1) * d + 1 - n, 0)
+        small, large = total // 2, total - total // 2
+        found.append((large, small) if window.lower else (small, large))
+    return found
