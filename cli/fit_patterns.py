@@ -87,10 +87,9 @@ def show(out: Out, found: Patterns) -> None:
         out.table([*heads, Column("shape"), *ends], rows)
     unknown = sum(one.undetermined for one in found.layers)
     units = sum(one.units for one in found.layers)
-    out.line(
-        f"{len(found.layers)} layers, {units} units, {found.samples} samples, "
-        f"{found.estimator} estimator"
-    )
+    counts = ((len(found.layers), "layer"), (units, "unit"), (found.samples, "sample"))
+    words = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
+    out.line(f"{words}, {found.estimator} estimator")
     if unknown:
         out.warn(f"{unknown} of {units} units have the pattern 0: never on, or always the same")
     for why in found.left_out:
