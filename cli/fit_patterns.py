@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     metavar="positive|linear",
     help="Of the samples that the following ReLU lets through, or of all.",
 )
-@click.option("--batch", type=int, metavar="N", help="Samples at a time, by default 32.")
+@click.option("--batch", type=int, metavar="N", help="Samples at a time, by default up to 32.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @feeding
 @running
@@ -91,6 +91,6 @@ def show(out: Out, found: Patterns) -> None:
     words = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
     out.line(f"{words}, {found.estimator} estimator")
     if unknown:
-        out.warn(f"{unknown} of {units} units have the pattern 0: never on, or always the same")
+        out.warn(f"{unknown} of {units} units have the pattern 0: never on, never different")
     for why in found.left_out:
         out.note(f"left out: {why}")

@@ -65,11 +65,14 @@ class Moments:
         self._on, self._y = np.zeros(units), np.zeros(units)
         self._h, self._hy = np.zeros(self._w.shape), np.zeros(self._w.shape)
 
-    def add(self, x: Array, y: Array, gate: Array) -> None:
-        """Take the values of some samples: what the layer reads and makes, and its gate."""
+    def add(self, x: Array, y: Array, gate: Array, offset: Array | None = None) -> None:
+        """Take the values of some samples: what the layer reads and makes, its gate and bias."""
         layer = self.layer
         h, out = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        out = (out if layer.offset is None else out - layer.offset) / layer.scale
+        if offset is not None:
+            added = offset if layer.window is None else _spread(offset, out.ndim - 1)
+            out = out - layer.offset_scale * np.asarray(added, np.float64)
+        out = out / layer.scale
         on = np.ones(out.shape) if self.estimator == "linear" else np.asarray(gate > 0, float)
         if layer.window is None:
             h = _flat(h, columns=layer.x_columns)
@@ -87,38 +90,23 @@ class Moments:
         self._on += on.sum(axis=axes)
         self._y += out.sum(axis=axes)
 
-    @property
-    def pattern(self) -> Array:
-        """The patterns, of the weight's shape; 0 for a unit whose data do not determine one."""
-        found = np.zeros(self._w.shape)
-        known = self._known()
-        direction = self._direction()[known]
-        along = (self._w[known] * direction).sum(axis=self._inputs)
-        found[known] = direction / _spread(along, self._w.ndim)
-        kind = self._weight.dtype if self._weight.dtype == np.float64 else np.float32
-        return np.ascontiguousarray(self.layer.rows(found).astype(kind))
+    def pattern(self) -> tuple[Array, int]:
+        """Return the patterns, of the weight's shape, and how many units have none.
 
-    @property
-    def undetermined(self) -> int:
-        """How many units never were on, or were always the same."""
-        return int(len(self._w) - np.count_nonzero(self._known()))
-
-    @property
-    def _inputs(self) -> tuple[int, ...]:
-        return tuple(range(1, self._w.ndim))
-
-    def _direction(self) -> Array:
-        on = _spread(np.maximum(self._on, 1), self._w.ndim)
-        mean = _spread(self._y / max(self.count, 1), self._w.ndim)
-        found: Array = self._hy / on - self._h / on * mean
-        return found
-
-    def _known(self) -> Array:
-        direction = self._direction()
-        along = (self._w * direction).sum(axis=self._inputs)
-        norms = [np.sqrt((a**2).sum(axis=self._inputs)) for a in (self._w, direction)]
-        found: Array = (self._on > 0) & (np.abs(along) > LEAST * norms[0] * norms[1])
-        return found
+        Such a unit, whose pattern is 0, never was on, never changed, or has a weight so small
+        that its pattern would leave the range of numbers.
+        """
+        axes = tuple(range(1, self._w.ndim))
+        on, mean = np.maximum(self._on, 1), self._y / max(self.count, 1)
+        direction = (self._hy - self._h * _spread(mean, self._w.ndim)) / _spread(on, self._w.ndim)
+        along = (self._w * direction).sum(axis=axes)
+        norms = [np.sqrt((a**2).sum(axis=axes)) for a in (self._w, direction)]
+        kind = np.float64 if self._weight.dtype == np.float64 else np.float32
+        known = np.abs(along) > np.maximum(LEAST * norms[0], 1 / np.finfo(kind).max) * norms[1]
+        found = np.where(_spread(known, self._w.ndim), direction, 0)
+        found = found / _spread(np.where(known, along, 1), self._w.ndim)
+        stored = np.ascontiguousarray(self.layer.rows(found).astype(kind))
+        return stored, int(len(known) - np.count_nonzero(known))
 
 
 def _spread(units: Array, rank: int) -> Array:

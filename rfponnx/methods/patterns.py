@@ -53,8 +53,10 @@ class Layer:
     gate
         What is positive where a unit is on: the input of the following ReLU, or the layer's own
         output, its bias included.
-    offset, scale
-        ``y = scale (w . x) + offset``; the offset has its axes at the end of y's, or is [O].
+    offset
+        What the layer adds, a tensor; empty if nothing.
+    scale, offset_scale
+        ``y = scale (w . x) + offset_scale offset``.
     window
         Of a convolution, weight [O, I / groups, *K]; ``None`` for a dense layer.
     units_last
@@ -69,8 +71,9 @@ class Layer:
     x: str
     y: str
     gate: str
-    offset: Array | None = None
+    offset: str = ""
     scale: float = 1.0
+    offset_scale: float = 1.0
     window: Window | None = None
     units_last: bool = False
     x_columns: bool = False
@@ -111,8 +114,7 @@ def layers(graph: Graph) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
 def _conv(graph: Graph, node: Node) -> Layer | None:
     x, weight, *bias = node.inputs
     w = _weight(graph, weight)
-    offset = _offset(graph, bias[0]) if bias and bias[0] else None
-    if w is None or w.ndim < 3 or graph.is_constant(x) or offset is False:
+    if w is None or w.ndim < 3 or graph.is_constant(x):
         return None
     rank = w.ndim - 2
     auto = node.attr("auto_pad", "NOTSET")
@@ -126,20 +128,16 @@ def _conv(graph: Graph, node: Node) -> Layer | None:
         lower=auto == "SAME_LOWER",
         groups=node.attr("group", 1),
     )
-    if offset is not None:
-        offset = offset.reshape(-1, *(1,) * rank)
-    return _made(graph, node, weight, x, offset=offset, window=window)
+    return _made(graph, node, weight, x, offset=next(iter(bias), ""), window=window)
 
 
 def _gemm(graph: Graph, node: Node) -> Layer | None:
     x, weight, *bias = node.inputs
-    offset = _offset(graph, bias[0]) if bias and bias[0] else None
-    if _weight(graph, weight) is None or graph.is_constant(x) or offset is False:
+    if _weight(graph, weight) is None or graph.is_constant(x):
         return None
-    if offset is not None:
-        offset = offset * node.attr("beta", 1.0)
     return _made(
-        graph, node, weight, x, offset=offset, scale=float(node.attr("alpha", 1.0)),
+        graph, node, weight, x, offset=next(iter(bias), ""),
+        scale=float(node.attr("alpha", 1.0)), offset_scale=float(node.attr("beta", 1.0)),
         units_last=not node.attr("transB", 0), x_columns=bool(node.attr("transA", 0)),
     )  # fmt: skip
 
@@ -164,12 +162,6 @@ def _made(graph: Graph, node: Node, weight: str, x: str, **more: Any) -> Layer:
 
 def _weight(graph: Graph, name: str) -> Array | None:
     return graph.constant(name) if graph.is_constant(name) and graph.is_float(name) else None
-
-
-def _offset(graph: Graph, name: str) -> Any:
-    """Return a stored bias; False for one that is known at run time only."""
-    value = graph.constant(name) if graph.is_constant(name) else None
-    return False if value is None else np.asarray(value, np.float64)
 
 
 def _gate(graph: Graph, y: str) -> str:

@@ -24,6 +24,8 @@ from rfponnx.runtime.write import write_arrays
 from rfponnx.verify.engine import Engine, Runner
 
 Path_ = str | os.PathLike[str]
+#: Samples at a time, and bytes of the activations that are looked at, unless asked for.
+MOST, MEMORY = 32, 2**28
 #: Arrays by input, or what brings them: files, folders of pictures, batches.
 Data = Mapping[str, Any] | Path_ | Iterable[Path_] | Iterable[Mapping[str, Any]]
 
@@ -118,7 +120,8 @@ def fit_patterns(
     estimator
         ``positive``: the two-component estimator of the positive regime; ``linear``.
     batch
-        Samples at a time, by default 32; a model of a fixed batch takes its own.
+        Samples at a time, by default 32 or what 256 MB of activations allow; a model of a fixed
+        batch takes its own.
     provider, threads
         As `Session`.
     pixels
@@ -141,17 +144,42 @@ def fit_patterns(
     found, left_out = layers(graph)
     moments = [Moments(layer, _weight(graph, layer.weight), estimator) for layer in found]
     runner = _tapped(graph, found, Engine(provider, threads))
+    stored = {n: graph.constant(n) for n in _read(found) if graph.is_constant(n)}
     samples = 0
-    for feeds in _batches(data, ports, pixels or Pixels(), batch or 32, name):
-        values = {**feeds, **runner.run(feeds, [n for n in runner.outputs if n not in feeds])}
-        for one in moments:
-            one.add(values[one.layer.x], values[one.layer.y], values[one.layer.gate])
-        samples += _count(feeds, ports)
-        progress(f"{samples} samples")
+
+    def take(feeds: Mapping[str, Array]) -> Mapping[str, Any]:
+        made = runner.run(feeds, [n for n in runner.outputs if n not in feeds])
+        return {**stored, **feeds, **made}
+
+    for arrays in _pieces(data, ports, pixels or Pixels(), batch or MOST):
+        if batch is None:
+            batch = _fitting(take(next(_cut(arrays, ports, 1, name))))
+        for feeds in _cut(arrays, ports, batch, name):
+            values = take(feeds)
+            for one in moments:
+                a = one.layer
+                offset = values[a.offset] if a.offset else None
+                one.add(values[a.x], values[a.y], values[a.gate], offset)
+            samples += _count(feeds, ports)
+            progress(f"{samples} samples")
     if not samples:
         raise InputError("no samples", name, "give pictures, .npy or .npz files")
-    arrays = {one.layer.weight: one.pattern for one in moments}
-    return Patterns(arrays, tuple(map(_fitted, moments)), left_out, estimator, samples)
+    patterns = [one.pattern() for one in moments]
+    return Patterns(
+        {one.layer.weight: a for one, (a, _) in zip(moments, patterns, strict=True)},
+        tuple(_fitted(one, *p) for one, p in zip(moments, patterns, strict=True)),
+        left_out, estimator, samples,
+    )  # fmt: skip
+
+
+def _fitting(values: Mapping[str, Array]) -> int:
+    """Return how many samples at a time stay within memory, from the values of one."""
+    return min(MOST, max(1, MEMORY // max(1, sum(a.nbytes for a in values.values()))))
+
+
+def _read(found: Sequence[Layer]) -> dict[str, None]:
+    """Return all tensors whose values the layers need, in order."""
+    return {n: None for a in found for n in (a.x, a.y, a.gate, a.offset) if n}
 
 
 def _weight(graph: Graph, name: str) -> Array:
@@ -160,30 +188,21 @@ def _weight(graph: Graph, name: str) -> Array:
     return value
 
 
-def _fitted(one: Moments) -> Fitted:
-    layer, shape = one.layer, one.pattern.shape
-    units = len(layer.rows(np.empty(shape)))
-    return Fitted(layer.node, layer.op, layer.weight, shape, units, one.undetermined, one.count)
+def _fitted(one: Moments, pattern: Array, undetermined: int) -> Fitted:
+    layer, units = one.layer, len(one.layer.rows(pattern))
+    return Fitted(layer.node, layer.op, layer.weight, pattern.shape, units, undetermined, one.count)
 
 
 def _tapped(graph: Graph, found: Sequence[Layer], engine: Engine) -> Runner:
     """Open the model with what the layers need, and nothing else, as its outputs."""
     prepared: Prepared = graph.prepared
-    wanted = {n: None for layer in found for n in (layer.x, layer.y, layer.gate)}
+    wanted = [n for n in _read(found) if n not in graph.inputs and not graph.is_constant(n)]
     proto = ModelProto()
     proto.CopyFrom(prepared.proto)
     del proto.graph.output[:]
-    proto.graph.output.extend(ValueInfoProto(name=n) for n in wanted if n not in graph.inputs)
+    proto.graph.output.extend(ValueInfoProto(name=n) for n in wanted)
     loaded = prepared.loaded
     return engine.of_proto(proto, loaded.folder, loaded.name, optimise=True)
-
-
-def _batches(
-    data: Data, ports: Sequence[Port], pixels: Pixels, batch: int, model: str
-) -> Iterator[dict[str, Array]]:
-    """Yield feeds that fit the model, no more than `batch` samples each."""
-    for arrays in _pieces(data, ports, pixels, batch):
-        yield from _cut(arrays, ports, batch, model)
 
 
 def _pieces(
@@ -230,7 +249,7 @@ def _pictures(spec: str) -> list[str]:
 def _cut(
     arrays: Mapping[str, Any], ports: Sequence[Port], batch: int, model: str
 ) -> Iterator[dict[str, Array]]:
-    """Yield pieces along axis 0: `batch` samples, or as many as the model is fixed to."""
+    """Yield feeds that fit: `batch` samples of axis 0, or as many as the model is fixed to."""
     given = {n: np.asarray(a) for n, a in arrays.items()}
     sampled = [p for p in ports if p.shape and p.name in given and given[p.name].ndim]
     steps = {p.name: _step(p, batch) for p in sampled}
@@ -238,7 +257,7 @@ def _cut(
     _refuse_unlike({n: len(given[n]) for n in steps if n in free})
     _refuse_unlike({n: -(-len(given[n]) // step) for n, step in steps.items()}, "batches")
     runs = max((-(-len(given[n]) // step) for n, step in steps.items()), default=1)
-    for index in range(runs):
+    for index in range(max(runs, 1)):
         cuts = {n: slice(index * step, (index + 1) * step) for n, step in steps.items()}
         yield checked({n: a[cuts[n]] if n in cuts else a for n, a in given.items()}, ports, model)
 

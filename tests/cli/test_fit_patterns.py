@@ -176,7 +176,7 @@ def test_an_existing_file_is_kept(here: Path, call: Call) -> None:
         ("dense.onnx x.npy --estimator median", "no estimator `median`; it can be positive or"),
         ("dense.onnx x.npy --batch 0", "--batch: 0 at a time; give 1 or more"),
         ("dense.onnx x.npy --provider tpu", "no provider `tpu`"),
-        ("dense.onnx wide.npy", "expected the shape [N, 2], got [4, 3]"),
+        ("dense.onnx wide.npy", "expected the shape [N, 2], got"),
         ("dense.onnx x.npy -o nowhere/a.npz", "its folder does not exist"),
         ("dense.onnx x.npy -o dense.onnx", "is the model itself"),
         ("pixels.onnx x.npy", "no linear layer with a constant weight"),

@@ -251,6 +251,31 @@ def test_units_that_are_never_on_have_none(rng: Rng) -> None:
     assert found.arrays["w"][:, 0].sum() == pytest.approx(1, rel=1e-5)
 
 
+def test_a_bias_that_is_computed(rng: Rng) -> None:
+    w, b = nets.single(rng.normal(size=(2, 3, 1, 1))), nets.single(rng.normal(size=2))
+    nodes = [
+        helper.make_node("Shape", ["w"], ["sizes"], start=0, end=1),
+        helper.make_node("Expand", ["b", "sizes"], ["c"]),
+        helper.make_node("Conv", ["x", "w", "c"], ["z"]), helper.make_node("Relu", ["z"], ["y"]),
+    ]  # fmt: skip
+    made = model(nodes, ["N", 3, 2, 2], {"w": w, "b": b})
+    x = rng.normal(size=(30, 3, 2, 2)).astype(np.float32)
+    a = rfponnx.fit_patterns(made, {"x": x}).arrays["w"]
+    h = np.moveaxis(x, 1, -1).reshape(-1, 3).astype(np.float64)
+    for o in range(2):
+        wanted = positive_pattern(h, w[o].ravel(), b[o])
+        assert worst(a[o].ravel().astype(np.float64), wanted) < SINGLE
+
+
+def test_a_pattern_that_no_number_holds(rng: Rng) -> None:
+    made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], ["N", 2],
+                 {"w": np.array([[1e-39, 1], [0, 1]])})  # fmt: skip
+    x = rng.normal(size=(9, 2)).astype(np.float32)
+    found = rfponnx.fit_patterns(made, {"x": x}, estimator="linear")
+    assert np.isfinite(found.arrays["w"]).all()
+    assert found.layers[0].undetermined == 1
+
+
 def test_what_is_left_out_is_named(rng: Rng) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"], name="one"),
@@ -276,6 +301,7 @@ def test_what_is_left_out_is_named(rng: Rng) -> None:
         ({"data": {"x": np.zeros((1, 7))}}, "expected float32, got float64"),
         ({"data": {"x": np.full((1, 7), np.nan, np.float32)}}, "not a finite|holds nan"),
         ({"data": []}, "no samples"),
+        ({"data": {"x": np.zeros((0, 7), np.float32)}}, "has no entries"),
         ({"data": "nowhere.npy"}, "no such file"),
     ],
 )
