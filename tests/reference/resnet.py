@@ -97,8 +97,6 @@ def _divided(
 ) -> Sequence[Array]:
     """Divide the relevance of a sum among its operands."""
     alive = [h if k else np.zeros_like(h) for h, k in zip(reads, kept, strict=True)]
-    if sum(kept) == 1:
-        return [r * k for k in kept]
     if policy == "symmetric":
         return [r * k / sum(kept) for k in kept]
     if policy == "proportional":
