@@ -118,4 +118,24 @@ def plain_residual(rng: Rng) -> Net:
     ])  # fmt: skip
 
 
+def integers(rng: Rng) -> Net:
+    """Small whole numbers: sums that are exactly 0, pools with ties, neurons at their hinge."""
+
+    def whole(step: Step, *, bias: bool) -> Step:
+        w = rng.integers(-1, 2, step.p["w"].shape).astype(np.float64)
+        b = rng.integers(-1, 2, len(w)).astype(np.float64) if bias else None
+        return Step(step.name, step.kind, step.reads, {**step.p, "w": w, "b": b})
+
+    return Net((2, 6, 6), [
+        whole(conv(rng, "c1", "x", 4, 2, pad=1), bias=False), relu("r1", "c1"),
+        Step("p1", "maxpool", ("r1",), {"kernel": 2}),
+        whole(conv(rng, "c2", "p1", 4, 4, pad=1), bias=True), relu("r2", "c2"),
+        whole(conv(rng, "c3", "r2", 4, 4, pad=1), bias=True),
+        Step("a", "add", ("c3", "p1")), relu("r3", "a"),
+        Step("p2", "avgpool", ("r3",), {"kernel": 3, "stride": 3}), Step("f", "flatten", ("p2",)),
+        whole(dense(rng, "d1", "f", 6, 4), bias=False), relu("r4", "d1"),
+        whole(dense(rng, "scores", "r4", 3, 6), bias=True),
+    ])  # fmt: skip
+
+
 NETS: tuple[Callable[[Rng], Net], ...] = (layers, vgg, pools, residual, plain_residual)

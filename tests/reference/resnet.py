@@ -29,6 +29,7 @@ def explain(
     identity_skips: str = "include",
     max_pool: lrp.Rule | None = None,
     ones: bool = False,
+    stabiliser: float = 1e-6,
 ) -> Relevance:
     """Return the relevance of x.
 
@@ -44,6 +45,8 @@ def explain(
         takes all.
     ones
         Whether the first layer is told that the input is 1 everywhere.
+    stabiliser
+        Of a proportional sum.
     """
     values = net.forward(x)
 
@@ -52,7 +55,7 @@ def explain(
             return Split(rearranged(step, reads, r))
         if step.kind == "add":
             kept = _kept(net, step, identity_skips)
-            return Split(_divided(reads, r, residual, kept))
+            return Split(_divided(reads, r, residual, kept, stabiliser))
         if step.kind == "maxpool" and max_pool is None:
             return Split([_winners(net, step, reads[0], r)])
         if step.kind == "maxpool":
@@ -93,17 +96,19 @@ def _ancestors(net: Net, name: str) -> set[str]:
 
 
 def _divided(
-    reads: Sequence[Array], r: Array, policy: str, kept: Sequence[bool]
+    reads: Sequence[Array], r: Array, policy: str, kept: Sequence[bool], stabiliser: float
 ) -> Sequence[Array]:
     """Divide the relevance of a sum among its operands."""
     alive = [h if k else np.zeros_like(h) for h, k in zip(reads, kept, strict=True)]
     if policy == "symmetric":
         return [r * k / sum(kept) for k in kept]
     if policy == "proportional":
-        d = lrp.signed(np.sum(alive, axis=0), 1e-6)
-        return [h / d * r for h in alive]
-    d = np.abs(alive).sum(axis=0)
-    return [np.abs(h) * np.divide(r, d, out=np.zeros_like(r), where=d != 0) for h in alive]
+        d = lrp.signed(np.sum(alive, axis=0), stabiliser)
+    else:
+        alive = [np.abs(h) for h in alive]
+        d = np.sum(alive, axis=0)
+    q = np.divide(r, d, out=np.zeros_like(r), where=d != 0)
+    return [h * q for h in alive]
 
 
 def softmax(scores: Array) -> Array:
