@@ -168,7 +168,7 @@ def contrastive_lrp(net: Net, x: Array, target: int, *, positive: bool) -> Array
     rules = dict.fromkeys(("conv", "dense"), lrp.z_plus(ZENNIT))
     rules |= dict.fromkeys(("avgpool", "global"), lrp.epsilon(ZENNIT))
     maps = [explain(net, x, np.where(mask, scores, 0), rules).x for mask in (own, ~own)]
-    found = maps[0] / maps[0].sum() - maps[1] / maps[1].sum()
+    found = np.subtract(*(m / (m.sum() or 1) for m in maps))
     return np.maximum(found, 0) if positive else found
 
 

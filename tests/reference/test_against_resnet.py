@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,11 +139,82 @@ def test_contrastive_excitation_backprop(rng: Rng) -> None:
     )  # fmt: skip
 
 
-def test_contrastive_lrp(rng: Rng) -> None:
+@pytest.mark.parametrize("positive", [False, True])
+def test_contrastive_lrp(positive: bool, rng: Rng) -> None:
     net = nets.vgg(rng)
     agree(
-        net, {"x": drawn(net, rng)}, lambda x: contrastive_lrp(net, x, 1, positive=False),
+        net, {"x": drawn(net, rng)}, lambda x: contrastive_lrp(net, x, 1, positive=positive),
         method="lrp", composite="z_plus", target=1, seed_value="contrastive",
+        set={"positive": positive},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("flavor", ["zennit", "captum", "innvestigate"])
+@pytest.mark.parametrize("make", [nets.vgg, nets.pools, nets.layers], ids=lambda f: f.__name__)
+def test_a_flavor_on_a_network(flavor: str, make: Callable[[Rng], Net], rng: Rng) -> None:
+    net, f = make(rng), lrp.FLAVORS[flavor]
+    rules = {"conv": lrp.z_plus(f), "dense": lrp.epsilon(f)}
+    average = lrp.epsilon(replace(f, eps=f.stabiliser, epsilon_away=f.away))
+    rules |= dict.fromkeys(("avgpool", "global"), average)
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(net, x, logit(net, x, 1), rules),
+        method="lrp", composite="epsilon_plus", flavor=flavor, target=1, account="explicit",
+    )  # fmt: skip
+
+
+def test_a_batchnorm_of_its_own_in_captum(rng: Rng) -> None:
+    net, f = nets.residual(rng), lrp.FLAVORS["captum"]
+    kinds = ("conv", "dense", "avgpool", "global", "batchnorm")
+    rules = dict.fromkeys(kinds, lrp.epsilon(f))
+
+    def wanted(x: Array) -> Relevance:
+        return explain(net, x, logit(net, x, 1), rules, stabiliser=f.stabiliser)
+
+    agree(
+        net, {"x": drawn(net, rng)}, wanted, method="lrp", composite="epsilon", flavor="captum",
+        target=1, account="explicit",
+    )  # fmt: skip
+
+
+def test_a_box_around_the_sample(rng: Rng) -> None:
+    net = nets.vgg(rng)
+
+    def wanted(x: Array) -> Relevance:
+        box = lrp.z_box(ZENNIT, x.min(), x.max())
+        rules = {**EPSILON, "conv": lrp.gamma(ZENNIT, 0.25), "c1": box}
+        return explain(net, x, logit(net, x, 1), rules)
+
+    agree(
+        net, {"x": drawn(net, rng)}, wanted, method="lrp", composite="epsilon_gamma_box", target=1,
+        account="explicit",
+    )  # fmt: skip
+
+
+def test_rules_by_place_and_name(rng: Rng) -> None:
+    net = nets.vgg(rng)
+    rules = {
+        **EPSILON, "c1": lrp.flat(ZENNIT), "c2": lrp.alpha_beta(ZENNIT, 3, 2),
+        "c3": lrp.gamma(ZENNIT, 0.5), "d1": lrp.z_plus(ZENNIT), "scores": lrp.epsilon(ZENNIT, 0.1),
+    }  # fmt: skip
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(net, x, logit(net, x, 1), rules),
+        method="lrp", composite="w_square", target=1, account="explicit",
+        rules=("first=flat", "conv=gamma(gamma=0.5)", "dense=z_plus", "last=epsilon(eps=0.1)",
+               "c2_node=alpha_beta(alpha=3,beta=2)"),
+    )  # fmt: skip
+
+
+def test_the_sum_over_channels(rng: Rng) -> None:
+    net = nets.vgg(rng)
+    rules = dict.fromkeys(("conv", "dense"), lrp.z_plus(ZENNIT))
+
+    def wanted(x: Array) -> Array:
+        found = explain(net, x, logit(net, x, 1), rules).x
+        return found.reshape(net.shape).sum(axis=0).ravel()
+
+    agree(
+        net, {"x": drawn(net, rng)}, wanted, method="lrp", composite="z_plus", target=1,
+        readout="channels",
     )  # fmt: skip
 
 
