@@ -11,7 +11,7 @@ from tests.ops.harness import run_float32
 from tests.reference import nets
 from tests.reference.deeplift import deeplift
 from tests.reference.export import export
-from tests.reference.net import Net
+from tests.reference.net import Array, Net, Step
 
 Rng = np.random.Generator
 every_net = pytest.mark.parametrize("make", nets.NETS, ids=lambda f: f.__name__)
@@ -59,3 +59,25 @@ def test_rescale_is_gradient_times_input_where_no_piece_changes(rng: Rng) -> Non
     wanted = np.array(slopes) * (x - x0)
     found = deeplift(net, x, x0, 1, "rescale")
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-12)
+
+
+def minimum() -> Net:
+    """min(a, b) = a - max(a - b, 0) for numbers that are not negative."""
+
+    def layer(name: str, read: str, w: list[list[float]]) -> Step:
+        return Step(name, "dense", (read,), {"w": np.array(w), "b": None})
+
+    return Net((2,), [
+        layer("z", "x", [[1, 0], [1, -1]]), nets.relu("h", "z"), layer("y", "h", [[1, -1]]),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b"), [(3.0, 1.0), (10.0, 6.0), (2.0, 5.0)])
+def test_reveal_cancel_shares_a_minimum(a: float, b: float) -> None:
+    """The example of the paper: half of the smaller number each, where rescale gives one all."""
+    x: Array = np.array([a, b])
+    half = min(a, b) / 2
+    found = deeplift(minimum(), x, np.zeros(2), 0, "reveal_cancel")
+    np.testing.assert_allclose(found, [half, half], rtol=1e-12)
+    rescaled = deeplift(minimum(), x, np.zeros(2), 0, "rescale")
+    np.testing.assert_allclose(rescaled, [0, b] if a > b else [a, 0], atol=1e-12)
