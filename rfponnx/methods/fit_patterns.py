@@ -14,14 +14,16 @@ Both need four sums of the size of the weight or less, so that data may be as lo
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rfponnx.errors import OptionError, nearest
 from rfponnx.methods.patterns import Array, Layer, Window
 
 ESTIMATORS = ("positive", "linear")
-#: Of |w| |direction|: less than this share of a direction along w is rounding.
-LEAST = 1e-10
+#: Of the largest |w . h| there can be: a unit that changes by less does so by rounding.
+LEAST = 1e-6
 
 
 def check_estimator(name: str) -> None:
@@ -64,31 +66,40 @@ class Moments:
         self.count = 0
         self._on, self._y = np.zeros(units), np.zeros(units)
         self._h, self._hy = np.zeros(self._w.shape), np.zeros(self._w.shape)
+        self._largest = 0.0
+        # of y, and without effect: products of what is near 0 lose no digits when they cancel
+        self._centre: Array | None = None
 
     def add(self, x: Array, y: Array, gate: Array, offset: Array | None = None) -> None:
         """Take the values of some samples: what the layer reads and makes, its gate and bias."""
         layer = self.layer
-        h, out = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        axes: tuple[int, ...] = (0,)
+        kind: Any = np.float64 if x.dtype == np.float64 else np.float32
+        h, out = x.astype(kind, copy=False), y.astype(kind, copy=False)
         if offset is not None:
             added = offset if layer.window is None else _spread(offset, out.ndim - 1)
-            out = out - layer.offset_scale * np.asarray(added, np.float64)
-        out = out / layer.scale
-        on = np.ones(out.shape) if self.estimator == "linear" else np.asarray(gate > 0, float)
+            out = out - (layer.offset_scale * added).astype(kind)
+        out = out / kind(layer.scale)
+        on: Array = np.ones_like(out) if self.estimator == "linear" else (gate > 0).astype(kind)
         if layer.window is None:
             h = _flat(h, columns=layer.x_columns)
             out, on = (_flat(a, columns=layer.y_columns) for a in (out, on))
-            self._h += on.T @ h
-            self._hy += (on * out).T @ h
-            axes: tuple[int, ...] = (0,)
         else:
-            both = np.stack([on, on * out])
-            sums = _correlated(h, both, self._w.shape, layer.window)
-            self._h += sums[0]
-            self._hy += sums[1]
             axes = (0, *range(2, out.ndim))
+        if self._centre is None:
+            self._centre = out.mean(axis=axes, dtype=np.float64).astype(kind)
+        out = out - _spread(self._centre, max(out.ndim - 1, 1))
+        both = np.stack([on, on * out])
+        if layer.window is None:
+            sums = np.swapaxes(both, 1, 2) @ h
+        else:
+            sums = _correlated(h, both, self._w.shape, layer.window)
+        self._h += sums[0]
+        self._hy += sums[1]
+        self._largest = max(self._largest, float(np.abs(h).max()))
         self.count += out.size // len(self._w)
-        self._on += on.sum(axis=axes)
-        self._y += out.sum(axis=axes)
+        self._on += on.sum(axis=axes, dtype=np.float64)
+        self._y += out.sum(axis=axes, dtype=np.float64)
 
     def pattern(self) -> tuple[Array, int]:
         """Return the patterns, of the weight's shape, and how many units have none.
@@ -100,9 +111,10 @@ class Moments:
         on, mean = np.maximum(self._on, 1), self._y / max(self.count, 1)
         direction = (self._hy - self._h * _spread(mean, self._w.ndim)) / _spread(on, self._w.ndim)
         along = (self._w * direction).sum(axis=axes)
-        norms = [np.sqrt((a**2).sum(axis=axes)) for a in (self._w, direction)]
         kind = np.float64 if self._weight.dtype == np.float64 else np.float32
-        known = np.abs(along) > np.maximum(LEAST * norms[0], 1 / np.finfo(kind).max) * norms[1]
+        reach = LEAST * self._largest * np.abs(self._w).sum(axis=axes)
+        longest = np.abs(direction).max(axis=axes) / np.finfo(kind).max
+        known = (np.abs(along) > reach**2) & (np.abs(along) > longest)
         found = np.where(_spread(known, self._w.ndim), direction, 0)
         found = found / _spread(np.where(known, along, 1), self._w.ndim)
         stored = np.ascontiguousarray(self.layer.rows(found).astype(kind))
@@ -127,7 +139,7 @@ def _correlated(h: Array, g: Array, shape: tuple[int, ...], window: Window) -> A
     kernel, groups = shape[2:], window.groups
     size = g.shape[3:]
     padded: Array = np.pad(h, [(0, 0), (0, 0), *_pads(window, h.shape[2:], size, kernel)])
-    found = np.zeros((g.shape[0], *shape))
+    found = np.zeros((g.shape[0], *shape), h.dtype)
     # [groups, T * O / groups, N * Q]
     t, n, o = g.shape[:3]
     rows = np.moveaxis(g.reshape(t, n, groups, o // groups, -1), 1, 3)
