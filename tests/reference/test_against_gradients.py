@@ -78,10 +78,28 @@ def test_integrated_gradients(base: float | str, rng: Rng) -> None:
     given = base == "input"
     x0 = drawn(net, rng) if given else np.full_like(x, base)
     bases = iter(x0.astype(np.float64))
+    # 8 points of weight 1/8, which the float32 of the file holds exactly
     agree(
         net, {"x": x, "x_reference": x0} if given else {"x": x},
-        lambda one: integrated(net, one, next(bases), 1, 5), method="integrated_gradients",
-        target=1, set={"steps": 5, "quadrature": "paper", "reference": base},
+        lambda one: integrated(net, one, next(bases), 1, 7), method="integrated_gradients",
+        target=1, set={"steps": 7, "quadrature": "paper", "reference": base},
+    )  # fmt: skip
+
+
+def test_smoothgrad(rng: Rng) -> None:
+    net = nets.vgg(rng)
+    x = drawn(net, rng)
+    noise = rng.normal(size=(4, *x.shape)).astype(np.float32)
+    drawn_for = iter(np.moveaxis(noise.astype(np.float64), 1, 0))
+
+    def wanted(one: Array) -> Array:
+        size = 0.25 * (one.max() - one.min())
+        points = [one + size * e for e in next(drawn_for)]
+        return np.mean([gradient(net, p, 1)["x"] for p in points], axis=0)
+
+    agree(
+        net, {"x": x, "x_noise": noise}, wanted, method="smoothgrad", target=1,
+        set={"samples": 4, "noise": 0.25},
     )  # fmt: skip
 
 
