@@ -12,7 +12,8 @@ from rfponnx.version import VERSION
 from rfponnx_cli.program import Program, end_on_sigterm
 
 COMMANDS = {
-    name: f"rfponnx_cli.{name}" for name in ("inspect", "convert", "run", "verify", "bench", "ops")
+    name: f"rfponnx_cli.{name.replace('-', '_')}"
+    for name in ("inspect", "convert", "run", "verify", "bench", "fit-patterns", "ops")
 }
 
 

@@ -80,7 +80,7 @@ class Program(click.Group):
         """Import a command."""
         if name not in self.where:
             return None
-        found: click.Command = getattr(import_module(self.where[name]), name)
+        found: click.Command = getattr(import_module(self.where[name]), name.replace("-", "_"))
         return found
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **more: Any) -> Any:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rfponnx.api import convert
     from rfponnx.methods.convert import Converted
     from rfponnx.plan.spec import Source
+    from rfponnx.runtime.fit import fit_patterns
     from rfponnx.runtime.inspect import inspect
     from rfponnx.runtime.session import Session
     from rfponnx.verify.verify import verify
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "convert": "rfponnx.api",
     "Converted": "rfponnx.methods.convert",
+    "fit_patterns": "rfponnx.runtime.fit",
     "inspect": "rfponnx.runtime.inspect",
     "Session": "rfponnx.runtime.session",
     "Source": "rfponnx.plan.spec",
@@ -33,6 +35,7 @@ __all__ = [
     "Source",
     "__version__",
     "convert",
+    "fit_patterns",
     "inspect",
     "verify",
 ]

@@ -13,8 +13,8 @@ import pytest
 from tests.cli.conftest import Call
 from tests.runtime import nets
 
-COMMANDS = ("inspect", "convert", "run", "verify", "bench", "ops")
-RUNNING = ("run", "verify", "bench")
+COMMANDS = ("inspect", "convert", "run", "verify", "bench", "fit-patterns", "ops")
+RUNNING = ("run", "verify", "bench", "fit-patterns")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,7 +31,7 @@ def test_help(command: str, call: Call) -> None:
 
 def test_help_of_the_program(call: Call) -> None:
     done = call("--help")
-    listed = re.findall(r"^  (\w+)  ", done.out.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+)  ", done.out.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(COMMANDS)
     assert "..." not in done.out.partition("Commands:")[2]
     bare = call()
