@@ -22,8 +22,8 @@ from rfponnx.plan.plan import Plan, start_tensors
 def quadrature(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points in 0..1 and their weights, which sum to 1.
 
-    ``gauss_legendre``, ``left``, ``right``, ``trapezoid``: `steps` points; ``paper``: steps + 1
-    points, both ends among them, of equal weight ([RFP] 2.4).
+    ``gauss_legendre``, ``left``, ``right``: `steps` points; ``trapezoid``, ``paper``: steps + 1
+    points, both ends among them, which count half or as much as all others ([RFP] 2.4).
     """
     if name == "gauss_legendre":
         points, weights = np.polynomial.legendre.leggauss(steps)
@@ -31,9 +31,9 @@ def quadrature(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     if name == "paper":
         return np.linspace(0, 1, steps + 1), np.full(steps + 1, 1 / (steps + 1))
     if name == "trapezoid":
-        weights = np.ones(max(steps, 2))
-        weights[[0, -1]] = 0.5
-        return np.linspace(0, 1, max(steps, 2)), weights / weights.sum()
+        weights = np.full(steps + 1, 1 / steps)
+        weights[[0, -1]] /= 2
+        return np.linspace(0, 1, steps + 1), weights
     first = 0 if name == "left" else 1
     return (np.arange(steps) + first) / steps, np.full(steps, 1 / steps)
 

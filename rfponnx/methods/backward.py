@@ -42,7 +42,7 @@ def written(
     walked
         A walk that accounted for bias and leak; without one the rest to the seed is both.
     """
-    out, counted = Attribution(plan, b), conserves and plan.options.way.conserves
+    out, counted = Attribution(plan, b), conserves and plan.options.conserves
     out.explained()
     if plan.options.readout == "sources":
         out.sources(maps, seed, conserves=counted)

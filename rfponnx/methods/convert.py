@@ -177,7 +177,7 @@ def _backward(plan: Plan, results: Sequence[Result]) -> dict[str, Any]:
             if r.kind
         },
         "extra_inputs": {v.name: described(plan, v.name) for v in extra_inputs(plan)},
-        "conserves": options.way.conserves,
+        "conserves": options.conserves and plan.convention.seed != "contrastive",
     }
 
 

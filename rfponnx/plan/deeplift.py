@@ -80,7 +80,7 @@ class Secants:
 
     def _plain(self, node: Node, y: str, made: Linearisation) -> Linearisation:
         terms = tuple(t for t in made.terms if t.x in self.carried)
-        if elementwise(self.facts, y, made) and made.offset is not None:
+        if elementwise(self.facts, y, made) and self._bends(terms[0]):
             gain = self._slope(terms[0], y)
             return replace(made, terms=(Term(terms[0].x, gain),), offset=None, tangent=False)
         if len(terms) > 1 and node.op in PRODUCTS:
@@ -96,6 +96,10 @@ class Secants:
             rest = rest - pushed(t.map, self.change(t.x))
         linear = made.affine or made.offset is None
         return replace(made, terms=terms, offset=None, leak=None if linear else rest)
+
+    def _bends(self, term: Term) -> bool:
+        """Tell whether a gain is not the same at x and at the reference."""
+        return isinstance(term.map, Gain) and not self.facts.fixed(term.map.gain.tensors)
 
     def _slope(self, term: Term, y: str) -> Gain:
         """Return ``(y - y0) / (x - x0)``; the slope at x where they are hardly apart."""

@@ -127,6 +127,16 @@ class Options:
         return method(self.method)
 
     @property
+    def contrastive(self) -> bool:
+        """Whether what speaks against a class is subtracted, at the last layer ([LIE] eq. 16)."""
+        return bool(self.numbers.get("contrastive", False))
+
+    @property
+    def conserves(self) -> bool:
+        """Whether relevance, bias and leak sum to the seed."""
+        return self.way.conserves and not self.contrastive
+
+    @property
     def backward(self) -> bool:
         """Whether relevance is pulled back from one explained tensor."""
         return self.way.direction == "backward"

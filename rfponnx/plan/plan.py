@@ -205,8 +205,10 @@ def recipe_of(options: Options) -> Recipe | None:
     asked = {k: v for k, v in options.numbers.items() if k in FIELDS}
     asked |= {} if options.residual is None else {"residual": options.residual}
     asked |= {} if options.seed_value is None else {"seed": options.seed_value}
-    flavor = options.flavor or chosen.flavor
-    return Recipe(convention(flavor, chosen.settings, asked), chosen, options.rules)
+    flavor, rules = options.flavor or chosen.flavor, options.rules
+    if options.contrastive:
+        rules = (("last", "contrastive"), *rules)
+    return Recipe(convention(flavor, chosen.settings, asked), chosen, rules)
 
 
 def seeds_relevance(options: Options, recipe: Recipe) -> bool:

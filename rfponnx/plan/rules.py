@@ -36,6 +36,14 @@ from rfponnx.rules.convention import Convention
 from rfponnx.rules.rule import Rule, rule
 
 
+#: Operators all of whose entries are entries of an operand: nothing is padded or left at 0.
+COVERING = frozenset(
+    {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"}
+    | {"DepthToSpace", "SpaceToDepth", "Concat", "Slice", "Split", "Gather", "Expand", "Tile"}
+    | {"MaxPool", "GlobalMaxPool", "ReduceMax", "ReduceMin", "GatherElements", "GatherND", "TopK"}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What decides the rule of each layer.
@@ -213,7 +221,8 @@ def plain(
     if elementwise(facts, y, made):
         return _elementwise(y, made, carried)
     if carried.above and shares(facts, y, made):
-        return _shared(made, bearing)
+        node = facts.graph.producer(y)
+        return _shared(made, bearing, covered=node is not None and node.op in COVERING)
     if not carried.above and not carried.below:
         return made
     v, parts = tensor(y), made.terms
@@ -244,10 +253,10 @@ def _elementwise(y: str, made: Linearisation, carried: Carried) -> Linearisation
     return replace(made, terms=(Term(term.x, Gain(gain, term.x, y)),), offset=rest, tangent=False)
 
 
-def _shared(made: Linearisation, bearing: Collection[str]) -> Linearisation:
+def _shared(made: Linearisation, bearing: Collection[str], *, covered: bool) -> Linearisation:
     """Hand relevance itself to the entries that y took; what comes from none of them is bias."""
     terms = tuple(t for t in made.terms if t.x in bearing)
-    if made.offset is None and len(terms) == len(made.terms):
+    if covered and made.offset is None and len(terms) == len(made.terms):
         return made
     rest: Expr = number(1)
     for term in terms:

@@ -107,6 +107,7 @@ FLAVORS: Mapping[str, Convention] = MappingProxyType(
             z_plus_bias="all",
             z_plus_dense_bias="all",
             split=False,
+            alpha_beta_bias="all",
             gamma_form="plain",
             gamma_bias="plain",
             w_square_bias=False,

@@ -114,15 +114,22 @@ def z_plus(c: Convention, kind: str) -> Rule:
     return Rule("z_plus", (positive(c, bias),), c.stabiliser, c.sign, c)
 
 
+def contrastive(c: Convention, kind: str) -> Rule:
+    """The z+ shares of w less those of -w: what speaks for a class and not against it."""
+    bias = c.z_plus_dense_bias if kind == "dense" else c.z_plus_bias
+    against = negative(c, {"positive": "split"}.get(bias, bias), -1.0)
+    groups = (positive(c, bias), against)
+    return Rule("contrastive", groups, c.stabiliser, c.sign, c)
+
+
 def alpha_beta(c: Convention, kind: str) -> Rule:
     """``alpha (w x)+ / sum (w x)+ - beta (w x)- / sum (w x)-``."""
     if abs(c.alpha - c.beta - 1) > 1e-9:
         what = f"alpha {c.alpha:g} and beta {c.beta:g}"
         raise OptionError(what, "--set alpha", "alpha - beta has to be 1")
-    split = replace(c, split=True)
-    groups = [positive(split, c.alpha_beta_bias, c.alpha)]
+    groups = [positive(c, c.alpha_beta_bias, c.alpha)]
     if c.beta:
-        groups.append(negative(split, c.alpha_beta_bias, -c.beta))
+        groups.append(negative(c, c.alpha_beta_bias, -c.beta))
     return Rule("alpha_beta", tuple(groups), c.stabiliser, c.sign, c)
 
 
@@ -192,6 +199,7 @@ RULES: Mapping[str, Build] = MappingProxyType(
         "z_box": z_box,
         "ones_plus": ones_plus,
         "zero": zero,
+        "contrastive": contrastive,
     }
 )
 #: Other names of the same rules.

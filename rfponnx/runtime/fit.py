@@ -17,8 +17,10 @@ from rfponnx.graph.load import load
 from rfponnx.graph.prepare import Prepared, prepare
 from rfponnx.methods.fit_patterns import Moments, check_estimator
 from rfponnx.methods.patterns import Layer, layers
-from rfponnx.runtime.inputs import PICTURES, Pixels, read_inputs
+from rfponnx.runtime.inputs import read_inputs
+from rfponnx.runtime.pictures import PICTURES
 from rfponnx.runtime.ports import Array, Port, checked
+from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Model, Session
 from rfponnx.runtime.write import write_arrays
 from rfponnx.verify.engine import Engine, Runner

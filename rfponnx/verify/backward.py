@@ -50,10 +50,11 @@ class BackwardChecks:
             "NaN or infinity": self.numbers,
         }
         way = self.plan.options.way
-        if way.single and way.conserves:
+        conserves = self.plan.options.conserves
+        if way.single and conserves:
             found["conservation, float32"] = self.conservation
         if float64 and way.single and not way.gated:
-            if way.conserves:
+            if conserves:
                 found["conservation, float64"] = self.conservation_double
             if not self.plan.relevance:
                 found[DUALITY] = self.dual
