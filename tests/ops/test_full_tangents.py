@@ -13,6 +13,7 @@ from rfponnx.ops.op import Linearisation
 from rfponnx.plan.plan import Step
 from rfponnx.verify.float64 import Float64
 from tests.ops.algebra import Algebra, Local, central_difference, check_adjoint, smooth_entries
+from tests.ops.cases_written import PAIRS
 from tests.ops.harness import Array, Case, relevances, run_float32, worst
 from tests.ops.test_laws import ALLOWED, CLOSE, EXACT, STEP, TANGENT
 
@@ -82,6 +83,7 @@ def check(
     difference = central_difference(lambda z: local(x, z), at, v, STEP)
     pairs = [p for p in algebra.pairs if p.step is step and p.x == x]
     tangent = np.sum([algebra.push(p, v) for p in pairs], axis=0) if pairs else 0 * difference
+    assert step.linearisation.tangent
     assert not step.linearisation.frozen
     assert np.isfinite(tangent).all()
     counts = np.ones(difference.shape, bool)
@@ -107,6 +109,16 @@ def test_the_chain_rule_holds(case: Case) -> None:
             smooth = smooth_entries(whole, feeds[x], feeds[x], STEP) | (not case.kinks)
             scale = max(np.abs(difference[smooth]).max(initial=0), 1)
             assert np.abs(row - difference)[smooth].max(initial=0) / scale <= TANGENT
+
+
+@pytest.mark.parametrize(("fused", "written"), PAIRS, ids=str)
+def test_a_written_normalisation_is_the_fused_one(fused: Case, written: Case) -> None:
+    one, other = (
+        relevances(Float64(c.convert(c.model(), **FULL).model).run(c.feeds()))["y0"]
+        for c in (fused, written)
+    )
+    # an epsilon stored as a float32 number differs from the same one as an attribute
+    assert worst(one, other) <= 1e-9
 
 
 def replaced(run: Float64, feeds: dict[str, Array], x: str, y: str, values: Array) -> Array:
