@@ -13,6 +13,7 @@ from rfponnx.errors import InputError, ModelError
 from rfponnx.runtime.account import accounts, classes, seeds
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.engine import Engine
+from rfponnx.runtime.plot import plot_results
 from rfponnx.runtime.session import Results, Session
 from tests.runtime import nets
 from tests.runtime.backward import Linear, described, metadata
@@ -447,3 +448,82 @@ def test_a_segmenter_seeds_every_position(rng: Rng) -> None:
         counts = [np.bincount(s.argmax(0).ravel()) for s in scores]
         assert [a.predicted for a in found] == [c.argmax() for c in counts]
         assert [a.fraction for a in found] == [c.max() / 20 for c in counts]
+
+
+# ---- samples that are not where they are looked for ---------------------------------------
+
+ODD = {
+    # one sample, no axis for it: [3, C, 5] to [C]
+    "lone": """
+    lone (float[3, 4, 5] x) => (float[4] z, float[3, 4, 5] r, float[1] b) {
+      z = ReduceSum <keepdims = 0> (x, axes)
+      top = ArgMax <axis = 0> (z)
+      hot = OneHot <axis = 0> (top, depth, values)
+      shape = Constant <value = int64[3] {1, 4, 1}> ()
+      own = Reshape (hot, shape)
+      r = Mul (x, own)
+      b = Constant <value = float[1] {0.0}> ()
+    }
+    """,
+    # two outputs for each sample, as samples of their own: [N, 4] to [2N, 2]
+    "split": """
+    split (float[N, 4] x) => (float[M, 2] z, float[N, 4] r, float[1] b) {
+      rows = Constant <value = int64[2] {-1, 2}> ()
+      z = Reshape (x, rows)
+      best = ReduceMax <axes = [1], keepdims = 1> (z)
+      same = Equal (z, best)
+      hit = Cast <to = 1> (same)
+      mine = Mul (z, hit)
+      back = Constant <value = int64[2] {-1, 4}> ()
+      r = Reshape (mine, back)
+      b = Constant <value = float[1] {0.0}> ()
+    }
+    """,
+    # an input beside the data that has no samples
+    "constant": """
+    constant (float[N, 3] x, float[3] w) => (float[N, 3] z, float[N, 3] r, float[1] b) {
+      z = Add (x, w)
+      best = ReduceMax <axes = [1], keepdims = 1> (z)
+      same = Equal (z, best)
+      hit = Cast <to = 1> (same)
+      r = Mul (x, hit)
+      left = Sub (z, x)
+      gone = Mul (left, hit)
+      total = ReduceSum <keepdims = 0> (gone)
+      one = Constant <value = int64[1] {1}> ()
+      b = Reshape (total, one)
+    }
+    """,
+}
+CONSTANTS = """
+<int64[2] axes = {0, 2}, int64 depth = {4}, float[2] values = {0.0, 1.0}>"""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_samples_that_cannot_be_followed_add_up_together(
+    name: str, rng: Rng, tmp_path: Any
+) -> None:
+    text = ODD[name].replace(") {", ")" + CONSTANTS + " {", 1) if name == "lone" else ODD[name]
+    model = nets.model(text)
+    own = {"x": {"lone": (3, 4, 5), "split": (3, 4), "constant": (4, 3)}[name]}
+    own |= {"w": (3,)} if name == "constant" else {}
+    relevance = {"targets": ["argmax"], "several": False, "readout": "all"}
+    axis = 0 if name == "lone" else 1
+    described(
+        model, inputs=list(own), outputs=["z"],
+        relevances={"r": relevance | {"tensor": "x", "kind": "input"},
+                    "b": relevance | {"tensor": "", "kind": "bias"}},
+        explained={"z": {"tensor": "z", "class_axis": axis, "output": "z"}},
+    )  # fmt: skip
+    feeds = {n: rng.standard_normal(s).astype(np.float32) for n, s in own.items()}
+    results = Session(model).run(feeds)
+    found = accounts(results)
+    expected = results["z"].astype(np.float64).max(axis).sum()
+    last = found[-1]
+    assert last.sample == (0 if name == "lone" else None)
+    assert last.total == pytest.approx(expected, rel=1e-5)
+    assert last.seed == pytest.approx(expected, rel=1e-5)
+    assert len(found) == {"lone": 1, "split": 3 + 1, "constant": 4 + 1}[name]
+    whole = sum(a.inputs["x"] for a in found if a.sample is not None)
+    assert whole == pytest.approx(results["r"].sum(dtype=np.float64), rel=1e-5)
+    plot_results(tmp_path / "p.png", results, feeds)
