@@ -158,7 +158,8 @@ class Sketch:
             heading = self._heading(name, label if len(one.targets) > 1 else "")
             if one.kind == "tap":
                 heading = f"{heading} at {short(one.tensor)}"
-            yield self._column(heading, self._titles(results, label), one, r)
+            first = t == 0 and results is self.runs[0]
+            yield self._column(heading, self._titles(results, label), one, r, named=first)
         shape = results[one.output].shape
         alone = len(self.runs) == 1 and not one.several
         if alone and one.readout == "all" and len(shape) + self.lone >= 4:
@@ -196,7 +197,15 @@ class Sketch:
             found = found + whole.sum(axis=tuple(range(2, whole.ndim)))
         return np.where(found > 0, found, 1.0)[:, : self.count]
 
-    def _column(self, heading: str, titles: Sequence[str], one: Relevance, r: Array) -> Column:
+    def _column(
+        self,
+        heading: str,
+        titles: Sequence[str],
+        one: Relevance,
+        r: Array,
+        *,
+        named: bool = False,
+    ) -> Column:
         """Return the column that fits the form of a relevance [N, ...] without channels."""
         if self._is_spatial(one) or (r.ndim == 3 and min(r.shape[1:]) > LINES):
             return Maps(heading, titles, values=flat(r, 1))
@@ -211,7 +220,10 @@ class Sketch:
                 [f"{short(one.tensor, 9)}[{i}] = {v:.3g}" for i, v in enumerate(row)]
                 for row in given
             ]
-        return Features(heading, titles, 2.9, values=r, names=names)
+        if len(self._tensors()) > 1:
+            heading = f"{heading} of `{short(one.tensor)}`"
+        width = 2.9 if named else 1.9
+        return Features(heading, titles, width, values=r, names=names, named=named)
 
     def _is_spatial(self, one: Relevance) -> bool:
         """Tell whether a relevance has axes of channels and positions, or had them."""

@@ -200,6 +200,15 @@ def test_bars_of_a_table_are_its_relevance(rng: Rng) -> None:
         assert axes.get_xlim()[1] > max(np.abs(lengths))
 
 
+def test_names_of_features_stand_once_in_a_row(rng: Rng) -> None:
+    results, feeds = ran(Linear({"x": (5,), "y": (2,)}, targets=("top1", "top2")), rng, 1)
+    figure = heatmaps([results], feeds, Pixels())
+    names = [[t.get_text() for t in axes.get_yticklabels()] for axes in figure.axes]
+    assert [any(n) for n in names] == [True, False, True, False]
+    assert "of `x`" in figure.axes[0].get_title()
+    assert "of `y`" in figure.axes[3].get_title()
+
+
 def test_a_segmenter_shows_its_prediction(rng: Rng) -> None:
     text = """
     pixels (float[N, 3, H, W] image) => (float[N, 3, H, W] scores, float[N, 3, H, W] r) {
