@@ -187,8 +187,9 @@ def classes(label: str, view: View | None, results: Results) -> Array | None:
         return np.asarray(order[:, int(match[1]) - 1])
     if match := re.fullmatch(r"(-?\d+)(@predicted)?", label):
         return np.full((n, p), int(match[1]) % c)
-    if label == "input" and "target" in results.extras:
+    if (match := re.fullmatch(r"input|target(\d+)", label)) and "target" in results.extras:
         given = results.extras["target"]
+        given = given[int(match[1]) - 1] if match[1] else given
         return np.broadcast_to(given.reshape(len(given), -1), (n, p)) if given.ndim else None
     return None
 

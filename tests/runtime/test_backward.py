@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rfponnx.errors import InputError, ModelError
+from rfponnx.runtime.account import accounts
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.engine import Engine
 from rfponnx.runtime.session import Results, Session
@@ -164,6 +165,26 @@ def test_what_only_the_user_knows_is_demanded(net: str, name: str, words: str, r
     with pytest.raises(InputError, match=words) as caught:
         session.run(feeds)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_several_targets_run_one_after_the_other(batch: int | None, rng: Rng) -> None:
+    net = NETS["target"]
+    feeds = fed(net, rng)
+    feeds["target"] = rng.integers(0, 3, (4, 5))
+    found = Session(net.model()).run(feeds, batch=batch)
+    assert found.targets == ("target1", "target2", "target3", "target4")
+    expected = feeds["x"] * net.weights["x"][feeds["target"]]
+    np.testing.assert_allclose(found.relevance(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.bias, net.bias[feeds["target"]], rtol=1e-6)
+    assert found["logits"].shape == (5, 3)
+    for a in accounts(found):
+        t = int(a.target.removeprefix("target")) - 1
+        assert a.index == feeds["target"][t, a.sample]
+        assert a.off is not None
+        assert a.off < 1e-6
+    with pytest.raises(InputError, match="expected 1 axes"):
+        Session(net.model()).run(feeds | {"target": np.zeros((1, 1, 5), np.int64)})
 
 
 def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
