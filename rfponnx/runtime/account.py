@@ -187,8 +187,8 @@ def classes(label: str, view: View | None, results: Results) -> Array | None:
         return np.asarray(order[:, int(match[1]) - 1])
     if match := re.fullmatch(r"(-?\d+)(@predicted)?", label):
         return np.full((n, p), int(match[1]) % c)
-    if (match := re.fullmatch(r"input|target(\d+)", label)) and "target" in results.extras:
-        given = results.extras["target"]
+    match, given = re.fullmatch(r"input|target(\d+)", label), results.given("target")
+    if match and given is not None:
         given = given[int(match[1]) - 1] if match[1] else given
         return np.broadcast_to(given.reshape(len(given), -1), (n, p)) if given.ndim else None
     return None
@@ -243,7 +243,7 @@ def _levels(values: Array, kind: str) -> Array:
 
 def _given(results: Results, view: View, *, times_value: bool) -> Array | None:
     """Return the sum [N] of a seed that was given, of a gradient times the explained tensor."""
-    given = results.extras.get("seed")
+    given = results.given("seed")
     if given is None or given.shape != results.explained().shape:
         return None
     whole = given.astype(np.float64)

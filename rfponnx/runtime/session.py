@@ -128,7 +128,7 @@ class Session:
             min(sources or size.sources, size.sources),
         )  # fmt: skip
         entries = self.description.extras if self.description is not None else ()
-        extra = {e.kind: arrays[e.name] for e in entries}
+        extra = {e.name: arrays[e.name] for e in entries}
         return Results(found, self.description, self.name, extra)
 
     def checked(self, feeds: Mapping[str, Any]) -> dict[str, Array]:

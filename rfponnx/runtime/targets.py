@@ -38,5 +38,6 @@ def stacked(runs: Sequence[Results]) -> Results:
     for one in d.relevances:
         arrays[one.output] = np.stack([run[one.output] for run in runs])
     entries = tuple(replace(r, several=True, targets=targets) for r in d.relevances)
-    extras = {**first.extras, "target": np.stack([run.extras["target"] for run in runs])}
+    names = [e.name for e in d.extras if e.kind == "target"]
+    extras = {**first.extras, **{n: np.stack([run.extras[n] for run in runs]) for n in names}}
     return Results(arrays, replace(d, relevances=entries), first.model, extras)

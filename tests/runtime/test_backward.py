@@ -160,7 +160,7 @@ def test_forward_results_have_no_ends(rng: Rng) -> None:
 def test_what_only_the_user_knows_is_demanded(net: str, name: str, words: str, rng: Rng) -> None:
     feeds = fed(NETS[net], rng)
     session = Session(NETS[net].model())
-    assert session.run(feeds).extras[name.removeprefix("x_")] is not None
+    assert session.run(feeds).extras[name] is not None
     del feeds[name]
     with pytest.raises(InputError, match=words) as caught:
         session.run(feeds)
@@ -192,7 +192,7 @@ def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
     session = Session(net.model())
     feeds = fed(net, rng, 6)
     one, again = session.run(feeds), session.run(feeds)
-    noise = one.extras["noise"]
+    noise = one.extras["x_noise"]
     assert noise.shape == (400, 6, 4)
     assert noise.dtype == np.float32
     assert np.array_equal(one.relevance(), again.relevance())
@@ -200,14 +200,14 @@ def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
     assert noise.std() == pytest.approx(1, abs=4 / np.sqrt(2 * noise.size))
     assert len(np.unique(noise)) > 0.99 * noise.size
     fewer = session.run({"x": feeds["x"][:2]})
-    assert np.array_equal(fewer.extras["noise"], noise[:, :2])
+    assert np.array_equal(fewer.extras["x_noise"], noise[:, :2])
     given = rng.standard_normal((400, 6, 4)).astype(np.float32)
-    assert np.array_equal(session.run(feeds | {"x_noise": given}).extras["noise"], given)
+    assert np.array_equal(session.run(feeds | {"x_noise": given}).extras["x_noise"], given)
     model = net.model()
     data = metadata(model)
     data["extra_inputs"]["x_noise"]["seed"] = 8
     other = Session(described(model, **data)).run(feeds)
-    assert not np.array_equal(other.extras["noise"], noise)
+    assert not np.array_equal(other.extras["x_noise"], noise)
 
 
 def test_the_metadata_may_say_how_many_draws(rng: Rng) -> None:
@@ -270,7 +270,7 @@ def test_a_baked_batch_is_kept(rng: Rng) -> None:
     net = Linear(batch=2, noise=3, conserves=False)
     session = Session(net.model())
     whole = session.run(fed(net, rng, 2))
-    assert whole.extras["noise"].shape == (3, 2, 4)
+    assert whole.extras["x_noise"].shape == (3, 2, 4)
     assert session.run(fed(net, rng, 2), batch=1).relevance().shape == (2, 4)
     with pytest.raises(InputError, match=r"expected the shape \[2, 4\], got \[3, 4\]"):
         session.run(fed(net, rng, 3))
