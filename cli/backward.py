@@ -135,6 +135,7 @@ def _beside(a: Account) -> str:
 
 def _verdict(found: tuple[Account, ...], d: Description) -> str:
     """Say in a sentence whether all of it adds up."""
+    from rfponnx.runtime.account import FROM_REFERENCE
     from rfponnx_cli.render import number
 
     offs = [a.off for a in found if a.off is not None]
@@ -144,6 +145,8 @@ def _verdict(found: tuple[Account, ...], d: Description) -> str:
         return "the maps are quantised, so their sums are no parts of the score"
     if all(a.total is None for a in found):
         return "bias and leak are not in the file, so there is nothing that has to add up"
+    if not offs and d.method in FROM_REFERENCE:
+        return "all of it sums to the difference from a reference, which the file does not hold"
     if not offs:
         return "what was seeded is not in the file, so the sums have nothing to be compared with"
     return f"relevance, bias and leak sum to the seed: off by {number(max(offs), 2)} at most"

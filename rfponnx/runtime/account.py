@@ -12,6 +12,7 @@ from rfponnx.errors import RfpError
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import recipe_of
 from rfponnx.runtime.description import Description
+from rfponnx.runtime.followed import followed
 from rfponnx.runtime.ports import Array
 from rfponnx.runtime.results import Results
 from rfponnx.runtime.summary import View
@@ -94,14 +95,18 @@ class _Book:
     def __init__(self, results: Results) -> None:
         self.d = d = results.described
         self.targets = results.targets
-        self.view = results.values_view() if d.readouts[0].values else None
-        chances = results.probabilities() if self.view is not None else None
-        self.chances = chances
-        self.indices = [classes(label, self.view, results) for label in self.targets]
-        sums = {r.output: _sums(results[r.output], r.several, r.kind) for r in d.relevances}
-        sizes = {
-            r.output: _sums(np.abs(results[r.output]), r.several, r.kind) for r in d.relevances
-        }
+        whole = results.values_view() if d.readouts[0].values else None
+        samples = followed(results)
+        self.view, self.samples = samples.view, samples.count
+        self.chances = results.probabilities() if self.view is not None else None
+        self.indices = [classes(label, whole, results) for label in self.targets]
+        sums, sizes = (
+            {
+                r.output: _sums(make(results[r.output]), r.several, r.kind, samples.lone)
+                for r in d.relevances
+            }
+            for make in (np.asarray, np.abs)
+        )
         inputs = d.of_kind("input")
         self.inputs = {r.tensor: sums[r.output] for r in inputs}
         self.sizes = [sizes[r.output] for r in inputs]
@@ -114,20 +119,19 @@ class _Book:
         self.balanced = self.d.conserves and (rows is not None or bool(d.of_kind("bias")))
         self.bias = next((sums[r.output] for r in d.of_kind("bias")), None)
         self.leak = next((sums[r.output] for r in d.of_kind("leak")), None)
-        counts = [s.shape[-1] for s in sums.values()]
-        self.samples = len(self.view.values) if self.view is not None else max(counts)
-        ends = [a for a in (self.bias, self.leak) if a is not None]
-        self.together = any(a.shape[-1] != self.samples for a in ends)
+        self.together = any(s.shape[-1] != self.samples for s in sums.values()) or (
+            whole is not None and self.view is None
+        )
         self.seeds = [
-            seeds(results, self.view, label, index)
+            seeds(results, whole, label, index)
             for label, index in zip(self.targets, self.indices, strict=True)
         ]
 
     def entry(self, n: int | None, t: int) -> Account:
         """Return the numbers of a sample, or of all of them."""
-        inputs = {name: _at(a[t], n) for name, a in self.inputs.items()}
+        inputs = {name: _at(a[t], n) for name, a in self.inputs.items() if self._has(a, n)}
         sources = {}
-        if self.rows is not None:
+        if self.rows is not None and self._has(self.rows, n):
             sources = {
                 name: _at(row, n) for name, row in zip(self.names, self.rows[t], strict=True)
             }
@@ -141,13 +145,18 @@ class _Book:
             total = sum(v for v in own if v is not None)
             given = self.seeds[t]
             seed = None if given is None else _at(given, n)
-        size = sum(_at(a[t], n) for a in self.sizes) + abs(bias or 0.0) + abs(leak or 0.0)
+        size = sum(_at(a[t], n) for a in self.sizes if self._has(a, n))
+        size += abs(bias or 0.0) + abs(leak or 0.0)
         predicted, fraction, probability = self._predicted(n)
         index, value = self._target(n, t)
         return Account(
             n, self.targets[t], index, predicted, fraction, probability, value, inputs, sources,
             bias, leak, total, seed, max(abs(seed or 0.0), size),
         )  # fmt: skip
+
+    def _has(self, sums: Array, n: int | None) -> bool:
+        """Tell whether sums go by the samples, or all samples are asked for."""
+        return n is None or sums.shape[-1] == self.samples
 
     def _predicted(self, n: int | None) -> tuple[int | None, float | None, float | None]:
         if n is None or self.view is None:
@@ -178,8 +187,9 @@ def classes(label: str, view: View | None, results: Results) -> Array | None:
         return np.asarray(order[:, int(match[1]) - 1])
     if match := re.fullmatch(r"(-?\d+)(@predicted)?", label):
         return np.full((n, p), int(match[1]) % c)
-    if label == "input" and "target" in results.extras:
-        given = results.extras["target"]
+    match, given = re.fullmatch(r"input|target(\d+)", label), results.given("target")
+    if match and given is not None:
+        given = given[int(match[1]) - 1] if match[1] else given
         return np.broadcast_to(given.reshape(len(given), -1), (n, p)) if given.ndim else None
     return None
 
@@ -233,7 +243,7 @@ def _levels(values: Array, kind: str) -> Array:
 
 def _given(results: Results, view: View, *, times_value: bool) -> Array | None:
     """Return the sum [N] of a seed that was given, of a gradient times the explained tensor."""
-    given = results.extras.get("seed")
+    given = results.given("seed")
     if given is None or given.shape != results.explained().shape:
         return None
     whole = given.astype(np.float64)
@@ -246,11 +256,19 @@ def _taken(view: View, index: Array) -> Array:
     return np.asarray(np.take_along_axis(view.values, index[:, np.newaxis], axis=1)[:, 0])
 
 
-def _sums(array: Array, several: bool, kind: str) -> Array:
-    """Return the sums over everything but targets T, rows S and samples N: [T, N] or [T, S, N]."""
+def _sums(array: Array, several: bool, kind: str, lone: bool) -> Array:
+    """Return the sums over everything but targets T, rows S and samples N: [T, N] or [T, S, N].
+
+    Parameters
+    ----------
+    lone
+        Whether there is one sample that no axis counts.
+    """
     whole = array.astype(np.float64) if several else array.astype(np.float64)[np.newaxis]
-    lead = 3 if kind == "sources" else 2
-    return np.asarray(whole.sum(axis=tuple(range(lead, whole.ndim))))
+    lead = 2 if kind == "sources" else 1
+    if not lone and whole.ndim > lead:
+        return np.asarray(whole.sum(axis=tuple(range(lead + 1, whole.ndim))))
+    return np.asarray(whole.sum(axis=tuple(range(lead, whole.ndim))))[..., np.newaxis]
 
 
 def _at(array: Array, n: int | None) -> float:

@@ -32,7 +32,8 @@ class Relevance:
     several
         Whether an axis of targets stands in front.
     targets
-        A label for each target: ``argmax``, ``top2``, ``3``, ``3-7``, ``input``, ``seed``.
+        A label for each target: ``argmax``, ``top2``, ``3``, ``3-7``, ``input``, ``seed``;
+        ``target1``, ... of several that were given at run time.
     readout
         One of `READOUTS`: ``channels`` and ``heat`` are [N, *positions].
     """

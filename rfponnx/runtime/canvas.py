@@ -158,10 +158,9 @@ def picture(one: Array, pixels: Pixels, axis: int) -> Array:
 def _in_range(x: Array, undone: bool) -> Array:
     """Return numbers in 0..1: stored ones over their range, others over their own."""
     low, high = float(x.min()), float(x.max())
-    if undone and low > -0.02:
-        whole = next((top for top in (1.0, 255.0) if high <= 1.02 * top), None)
-        if whole is not None:
-            return np.clip(x / whole, 0, 1)
+    top = next((t for t in (1.0, 255.0) if high <= 1.02 * t), None)
+    if top is not None and low > -0.02 * top and (undone or high > 0.5 * top):
+        return np.clip(x / top, 0, 1)
     low, high = (float(v) for v in np.quantile(x, [0.002, 0.998]))
     if high <= low:
         low, high = float(x.min()), float(x.max())

@@ -12,6 +12,7 @@ from rfponnx.runtime.canvas import AGAINST, DIVERGING, FOR, GREY, PALE, bare, cl
 from rfponnx.runtime.ports import Array
 
 LINES = 6  # channels of a series that are drawn as lines
+NAME = 28  # characters in front of a bar
 BARS = 24  # features of a table that are drawn as bars
 INK = ("#3a8f5c", "#8e5ea2", "#c98a1b", "#2a9d9d", "#7f6a4f", "#555555")  # neither for nor against
 
@@ -162,7 +163,13 @@ class Series(Column):
 
 @dataclass(frozen=True, eq=False)
 class Features(Column):
-    """A bar for each name: the features of a table, or sources [N, F]."""
+    """A bar for each name: the features of a table, or sources [N, F].
+
+    Attributes
+    ----------
+    named
+        Whether the names stand in front of the bars, or of those of a column to the left.
+    """
 
     values: Array | None = None
     names: Sequence[Sequence[str]] = ()
@@ -182,7 +189,8 @@ class Features(Column):
         axes.axvline(0, color=GREY, linewidth=0.8)
         room = 1.5 if len(one) <= 12 else 1.05
         axes.set_xlim(-room * limit, room * limit)
-        axes.set_yticks(places, [short(s) for s in names] if self.named else [""] * len(names))
+        shown = [short(s, NAME) for s in names] if self.named else [""] * len(names)
+        axes.set_yticks(places, shown)
         axes.set_ylim(len(one) - 0.4, -0.6)
         for place, value in zip(places, one, strict=True) if len(one) <= 12 else ():
             side = "left" if value >= 0 else "right"

@@ -56,12 +56,7 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
             axes.set_title(": ".join(filter(None, title)), fontsize=8)
         grid[n][0].set_ylabel(sketch.label(n), fontsize=8)
     if image is not None:
-        slim = figure.get_figheight() * 0.85 / 0.13
-        bar = figure.colorbar(
-            image, ax=grid, shrink=0.85, pad=0.01, aspect=slim, extend="both", extendfrac=0.02
-        )
-        bar.set_label("share of all relevance" if len(runs) > 1 else "relevance", fontsize=8)
-        bar.ax.tick_params(labelsize=7)
+        _color_bar(figure, grid, image, "share of all relevance" if len(runs) > 1 else "relevance")
     for column, axes in zip(columns, grid[-1], strict=True):
         if isinstance(column, Winners) and sketch.colors():
             legend(axes, sketch.colors())
@@ -70,15 +65,30 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
     return figure
 
 
+def _color_bar(figure: Any, grid: Any, image: Any, label: str) -> None:
+    slim = figure.get_figheight() * 0.85 / 0.13  # an eighth of an inch, however high the figure
+    bar = figure.colorbar(
+        image, ax=grid, shrink=0.85, pad=0.01, aspect=slim, extend="both", extendfrac=0.02
+    )
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
 def color_scale(drawn: Sequence[Array]) -> float:
     """Return the end of a symmetric scale: the 99.5th percentile of all absolute values."""
-    sizes = np.abs(np.concatenate([a.ravel() for a in drawn])) if drawn else np.zeros(1)
+    sizes = np.concatenate([_sizes(a) for a in drawn]) if drawn else np.zeros(1)
     return float(np.quantile(sizes, QUANTILE)) or float(sizes.max()) or 1.0
 
 
 def axis_scale(drawn: Sequence[Array]) -> float:
     """Return the end of a symmetric axis: the largest absolute value."""
-    return max((float(np.abs(a).max()) for a in drawn), default=1.0) or 1.0
+    return max((float(_sizes(a).max()) for a in drawn), default=1.0) or 1.0
+
+
+def _sizes(a: Array) -> Array:
+    """Return the absolute values that are numbers; 0 where there are none."""
+    sizes = np.abs(a[np.isfinite(a)])
+    return sizes if sizes.size else np.zeros(1)
 
 
 def folded(words: str, width: float) -> str:

@@ -13,6 +13,8 @@ from rfponnx.runtime.pictures import MODES, PICTURES, opened
 from rfponnx.runtime.ports import Array, Port, shape_text
 from rfponnx.runtime.preprocess import Pixels
 
+__all__ = ["PICTURES", "Pixels", "read_inputs"]
+
 
 def read_inputs(
     specs: Sequence[str], ports: Sequence[Port], pixels: Pixels, *, plain: Collection[str] = ()

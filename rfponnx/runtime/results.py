@@ -19,8 +19,7 @@ class Results(Mapping[str, Array]):
     Parameters
     ----------
     extras
-        What a backward file was given beside the inputs of the original, by kind: ``target``,
-        ``seed``, ``reference``, ``noise``.
+        What a backward file was given, or drew, beside the inputs of the original, by name.
 
     Attributes
     ----------
@@ -62,6 +61,11 @@ class Results(Mapping[str, Array]):
             what = "is not converted, so there is no relevance"
             raise InputError(what, self.model, f"rfponnx convert {self.model}")
         return self.description
+
+    def given(self, kind: str) -> Array | None:
+        """Return the first additional input of a kind: ``target``, ``seed``, ..."""
+        names = (e.name for e in self.described.extras if e.kind == kind)
+        return next((self.extras[n] for n in names if n in self.extras), None)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from rfponnx.runtime.engine import SHORT, Engine, NoMemory, Provider, Setting
 from rfponnx.runtime.memory import resident
 from rfponnx.runtime.ports import Array, Port, checked
 from rfponnx.runtime.results import Results
+from rfponnx.runtime.targets import rows_of, stacked
 
 __all__ = ["Model", "Results", "Session"]
 
@@ -100,6 +101,8 @@ class Session:
         ----------
         feeds
             An array for every input, but for noise, which is drawn from the seed in the file.
+            Classes to explain may be given as [T, N] instead of [N]: then T targets are run one
+            after the other.
         batch
             Samples at a time: axis 0 of the inputs that leave it free.
         sources
@@ -112,6 +115,9 @@ class Session:
         OptionError
             `batch` or `sources` is below 1, or the samples cannot be told apart.
         """
+        rows = rows_of(feeds, self.inputs, self.description)
+        if rows:
+            return stacked([self.run(row, batch=batch, sources=sources) for row in rows])
         arrays = self.checked(feeds)
         size = sizes(arrays, self.inputs, self.description)
         self._check_cut(size, batch, sources)
@@ -122,7 +128,7 @@ class Session:
             min(sources or size.sources, size.sources),
         )  # fmt: skip
         entries = self.description.extras if self.description is not None else ()
-        extra = {e.kind: arrays[e.name] for e in entries}
+        extra = {e.name: arrays[e.name] for e in entries}
         return Results(found, self.description, self.name, extra)
 
     def checked(self, feeds: Mapping[str, Any]) -> dict[str, Array]:

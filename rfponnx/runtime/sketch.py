@@ -21,11 +21,11 @@ from rfponnx.runtime.columns import (
     Series,
     Winners,
 )
+from rfponnx.runtime.followed import followed
 from rfponnx.runtime.owned import owned
 from rfponnx.runtime.ports import Array
 from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Results
-from rfponnx.runtime.summary import View
 
 SAMPLES = 6
 QUANTILE = 0.995  # of the absolute values: where a scale of colors ends
@@ -38,17 +38,14 @@ class Sketch:
         self.runs, self.feeds, self.pixels = runs, feeds, pixels
         first = runs[0]
         d = first.described
-        self.view = first.values_view() if d.readouts[0].values else None
+        samples = followed(first)
+        self.view, self.samples, self.lone = samples.view, samples.count, samples.lone
+        if self.lone:
+            self.feeds = {name: x[np.newaxis] for name, x in feeds.items()}
         self.chances = first.probabilities() if self.view is not None else None
         methods = [r.described.method for r in runs]
         several = len(set(methods)) < len(methods)
         self.names = [PurePath(r.model).stem for r in runs] if several else methods
-        counts = (
-            results[one.output].shape[one.sample_axis]
-            for results in runs
-            for one in results.described.of_kind("input", "tap", "sources")
-        )
-        self.samples = max(counts, default=1)
         self.count = min(SAMPLES, self.samples)
         what = d.readouts[0].output
         self.title = f"{methods[0]}: relevance for `{what}`"
@@ -111,7 +108,7 @@ class Sketch:
                 yield winners
             for results, name in zip(self.runs, self.names, strict=True):
                 for one in results.described.of_kind("input", "tap"):
-                    if one.tensor == tensor:
+                    if one.tensor == tensor and self._goes_by_samples(results, one):
                         yield from self._relevance(results, one, name)
         for results, name in zip(self.runs, self.names, strict=True):
             yield from self._sources(results, name)
@@ -135,7 +132,7 @@ class Sketch:
     def _input(self, tensor: str) -> Iterator[Column]:
         """Yield a column with the input itself, where it can be shown."""
         x = self.feeds.get(tensor)
-        if x is None or x.dtype.kind not in "fui" or len(x) < self.count:
+        if x is None or x.dtype.kind not in "fui" or x.shape[:1] != (self.samples,):
             return
         name = f"input `{short(tensor)}`"
         if x.ndim >= 4:
@@ -161,12 +158,18 @@ class Sketch:
             heading = self._heading(name, label if len(one.targets) > 1 else "")
             if one.kind == "tap":
                 heading = f"{heading} at {short(one.tensor)}"
-            yield self._column(heading, self._titles(results, label), one, r)
-        array = results[one.output]
-        if len(self.runs) == 1 and not one.several and one.readout == "all" and array.ndim >= 4:
-            for source, mine in owned(results, one.tensor, array.shape, self.feeds):
+            first = t == 0 and results is self.runs[0]
+            yield self._column(heading, self._titles(results, label), one, r, named=first)
+        shape = results[one.output].shape
+        alone = len(self.runs) == 1 and not one.several
+        if alone and one.readout == "all" and len(shape) + self.lone >= 4:
+            for source, mine in owned(results, one.tensor, shape, self.feeds):
                 r = self._summed(results, one, mine)[0][: self.count]
                 yield self._column(f"source `{short(source)}`", (), one, r)
+
+    def _goes_by_samples(self, results: Results, one: Relevance) -> bool:
+        shape = results[one.output].shape
+        return self.lone or shape[one.sample_axis : one.sample_axis + 1] == (self.samples,)
 
     def _summed(self, results: Results, one: Relevance, mask: Array | None = None) -> Array:
         """Return a relevance behind targets in float64 [T, N, ...], summed over channels."""
@@ -174,6 +177,8 @@ class Sketch:
         whole = array if one.several else array[np.newaxis]
         if mask is not None:
             whole = whole * mask
+        if self.lone and one.kind != "sources":
+            whole = whole[:, np.newaxis]
         if one.kind == "sources":
             return whole.swapaxes(1, 2)
         if one.readout == "all" and whole.ndim >= 5:
@@ -186,11 +191,21 @@ class Sketch:
         found: Array = np.zeros((len(d.targets), self.samples))
         kinds = ("input",) if d.of_kind("input") else ("tap", "sources")
         for one in d.of_kind(*kinds):
+            if not self._goes_by_samples(results, one):
+                continue
             whole = np.abs(self._summed(results, one))
             found = found + whole.sum(axis=tuple(range(2, whole.ndim)))
         return np.where(found > 0, found, 1.0)[:, : self.count]
 
-    def _column(self, heading: str, titles: Sequence[str], one: Relevance, r: Array) -> Column:
+    def _column(
+        self,
+        heading: str,
+        titles: Sequence[str],
+        one: Relevance,
+        r: Array,
+        *,
+        named: bool = False,
+    ) -> Column:
         """Return the column that fits the form of a relevance [N, ...] without channels."""
         if self._is_spatial(one) or (r.ndim == 3 and min(r.shape[1:]) > LINES):
             return Maps(heading, titles, values=flat(r, 1))
@@ -199,18 +214,21 @@ class Sketch:
         r = r.reshape(len(r), -1)
         x = self.feeds.get(one.tensor)
         names = [[f"{one.tensor}[{i}]" for i in range(r.shape[1])]] * len(r)
-        if x is not None and x.dtype.kind in "fui":
+        if x is not None and x.dtype.kind in "fui" and x.size // len(x) == r.shape[1]:
             given = x.reshape(len(x), -1)[: len(r)]
             names = [
                 [f"{short(one.tensor, 9)}[{i}] = {v:.3g}" for i, v in enumerate(row)]
                 for row in given
             ]
-        return Features(heading, titles, 2.9, values=r, names=names)
+        if len(self._tensors()) > 1:
+            heading = f"{heading} of `{short(one.tensor)}`"
+        width = 2.9 if named else 1.9
+        return Features(heading, titles, width, values=r, names=names, named=named)
 
     def _is_spatial(self, one: Relevance) -> bool:
         """Tell whether a relevance has axes of channels and positions, or had them."""
         array = next(r[one.output] for r in self.runs if one in r.described.relevances)
-        return array.ndim - one.several >= 4 or one.readout in ("channels", "heat")
+        return array.ndim + self.lone - one.several >= 4 or one.readout in ("channels", "heat")
 
     def _heading(self, name: str, label: str) -> str:
         """Return what a column of relevance is called: what tells it from the others."""
@@ -221,6 +239,8 @@ class Sketch:
         """Yield bars of the sources."""
         d = results.described
         for one in d.of_kind("sources"):
+            if not self._goes_by_samples(results, one):
+                continue
             whole, totals = self._summed(results, one), self._totals(results)
             rows = [results.sources] * self.count
             for t, label in enumerate(one.targets):
@@ -232,9 +252,7 @@ class Sketch:
 
     def _titles(self, results: Results, label: str) -> list[str]:
         """Return which class a target came to in each sample, unless the label says it."""
-        d = results.described
-        view: View | None = results.values_view() if d.readouts[0].values else None
-        index = target_classes(label, view, results)
+        index = target_classes(label, followed(results).view, results)
         if index is None or label in ("argmax",) or label.lstrip("-").isdigit():
             return [""] * self.count
         same = (index == index[:, :1]).all(axis=1)

@@ -280,3 +280,43 @@ class _Writer:
                 self._node("ReduceSum", [part, axis], out, keepdims=1)
             self._output(out, [*lead, 1 if net.bias_total else net.batch])
             self.found[out] = entry(name, "", net.targets)
+
+
+HALVES = {"a": np.array([1, 1, 0, 0]), "b": np.array([0, 0, 1, 0])}
+SPECS = ("a=x[:,0:2]", "b=x[:,2:3]")
+
+NETS: dict[str, Linear] = {
+    "one target": Linear(),
+    "leak": Linear(leak=0.25),
+    "one class": Linear(targets=("2",)),
+    "top": Linear(targets=("top1", "top2")),
+    "classes": Linear(targets=("0", "2"), leak=0.5),
+    "two inputs": Linear({"image": (2, 3, 4), "table": (5,)}, softmax=True),
+    "several targets, two inputs": Linear({"a": (2, 3), "b": (5,)}, targets=("top1", "top2")),
+    "channels": Linear({"image": (2, 3, 4)}, readout="channels"),
+    "sources": Linear(sources=HALVES, specs=SPECS, readout="sources"),
+    "sources, top": Linear(
+        sources=HALVES, specs=SPECS, readout="sources", targets=("top1", "top2")
+    ),
+    "target": Linear(targets=("input",)),
+    "seed": Linear(targets=("seed",)),
+    "noise": Linear(noise=3, conserves=False, method="smoothgrad"),
+    "reference": Linear(reference=True, conserves=False, method="gradient"),
+    "bias of all": Linear(bias_total=True, leak=0.5),
+    "bias of all, top": Linear(bias_total=True, targets=("top1", "top2")),
+}
+
+
+def fed(net: Linear, rng: np.random.Generator, samples: int = 5) -> dict[str, Any]:
+    """Random inputs, and a random target, seed or reference."""
+    found: dict[str, Any] = {
+        n: rng.standard_normal((samples, *shape)).astype(np.float32)
+        for n, shape in net.inputs.items()
+    }
+    if net.targets == ("input",):
+        found["target"] = rng.integers(0, net.classes, samples)
+    if net.targets == ("seed",):
+        found["seed"] = rng.standard_normal((samples, net.classes)).astype(np.float32)
+    if net.reference:
+        found["x_reference"] = rng.standard_normal((samples, 4)).astype(np.float32)
+    return found

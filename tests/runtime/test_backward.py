@@ -6,57 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from rfponnx.errors import InputError, ModelError
-from rfponnx.runtime.account import accounts, classes, seeds
+from rfponnx.runtime.account import accounts
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.engine import Engine
 from rfponnx.runtime.session import Results, Session
 from tests.runtime import nets
-from tests.runtime.backward import Linear, described, metadata
+from tests.runtime.backward import NETS, Linear, described, fed, metadata
 
 Rng = np.random.Generator
-HALVES = {"a": np.array([1, 1, 0, 0]), "b": np.array([0, 0, 1, 0])}
-SPECS = ("a=x[:,0:2]", "b=x[:,2:3]")
-
-NETS: dict[str, Linear] = {
-    "one target": Linear(),
-    "leak": Linear(leak=0.25),
-    "one class": Linear(targets=("2",)),
-    "top": Linear(targets=("top1", "top2")),
-    "classes": Linear(targets=("0", "2"), leak=0.5),
-    "two inputs": Linear({"image": (2, 3, 4), "table": (5,)}, softmax=True),
-    "several targets, two inputs": Linear({"a": (2, 3), "b": (5,)}, targets=("top1", "top2")),
-    "channels": Linear({"image": (2, 3, 4)}, readout="channels"),
-    "sources": Linear(sources=HALVES, specs=SPECS, readout="sources"),
-    "sources, top": Linear(
-        sources=HALVES, specs=SPECS, readout="sources", targets=("top1", "top2")
-    ),
-    "target": Linear(targets=("input",)),
-    "seed": Linear(targets=("seed",)),
-    "noise": Linear(noise=3, conserves=False, method="smoothgrad"),
-    "reference": Linear(reference=True, conserves=False, method="gradient"),
-    "bias of all": Linear(bias_total=True, leak=0.5),
-    "bias of all, top": Linear(bias_total=True, targets=("top1", "top2")),
-}
 named = pytest.mark.parametrize("net", NETS.values(), ids=NETS.keys())
-
-
-def fed(net: Linear, rng: Rng, samples: int = 5) -> dict[str, Any]:
-    """Random inputs, and a random target, seed or reference."""
-    found: dict[str, Any] = {
-        n: rng.standard_normal((samples, *shape)).astype(np.float32)
-        for n, shape in net.inputs.items()
-    }
-    if net.targets == ("input",):
-        found["target"] = rng.integers(0, net.classes, samples)
-    if net.targets == ("seed",):
-        found["seed"] = rng.standard_normal((samples, net.classes)).astype(np.float32)
-    if net.reference:
-        found["x_reference"] = rng.standard_normal((samples, 4)).astype(np.float32)
-    return found
 
 
 def d_of(session: Session) -> Description:
@@ -185,35 +146,6 @@ def test_forward_results_have_no_ends(rng: Rng) -> None:
             get(found)
 
 
-def test_an_explained_tensor_that_is_no_output_is_said(rng: Rng) -> None:
-    model = NETS["one target"].model()
-    data = metadata(model)
-    data["explained"] = {"": data["explained"]["logits"]}
-    found = Session(described(model, **data)).run(fed(NETS["one target"], rng))
-    with pytest.raises(InputError, match="`logits` is not among the outputs"):
-        found.explained()
-    one = accounts(found)[0]
-    assert (one.predicted, one.value, one.seed) == (None, None, None)
-    assert one.total == pytest.approx(found.relevance()[0].sum() + found.bias[0], rel=1e-5)
-
-
-@pytest.mark.parametrize("readout", ["channels", "heat"])
-def test_quantised_maps_do_not_add_up(readout: str, rng: Rng) -> None:
-    model = NETS["channels"].model()
-    data = metadata(model)
-    data["relevances"]["image_relevance"]["readout"] = readout
-    found = accounts(Session(described(model, **data)).run(fed(NETS["channels"], rng)))
-    assert all((a.total is None) == (readout == "heat") for a in found)
-
-
-def test_without_a_bias_nothing_is_judged(rng: Rng) -> None:
-    model = NETS["one target"].model()
-    data = metadata(model)
-    del data["relevances"]["bias_relevance"]
-    found = accounts(Session(described(model, **data)).run(fed(NETS["one target"], rng)))
-    assert {(a.total, a.seed, a.off) for a in found} == {(None, None, None)}
-
-
 # ---- extra inputs -----------------------------------------------------------------------
 
 
@@ -228,11 +160,31 @@ def test_without_a_bias_nothing_is_judged(rng: Rng) -> None:
 def test_what_only_the_user_knows_is_demanded(net: str, name: str, words: str, rng: Rng) -> None:
     feeds = fed(NETS[net], rng)
     session = Session(NETS[net].model())
-    assert session.run(feeds).extras[name.removeprefix("x_")] is not None
+    assert session.run(feeds).extras[name] is not None
     del feeds[name]
     with pytest.raises(InputError, match=words) as caught:
         session.run(feeds)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_several_targets_run_one_after_the_other(batch: int | None, rng: Rng) -> None:
+    net = NETS["target"]
+    feeds = fed(net, rng)
+    feeds["target"] = rng.integers(0, 3, (4, 5))
+    found = Session(net.model()).run(feeds, batch=batch)
+    assert found.targets == ("target1", "target2", "target3", "target4")
+    expected = feeds["x"] * net.weights["x"][feeds["target"]]
+    np.testing.assert_allclose(found.relevance(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.bias, net.bias[feeds["target"]], rtol=1e-6)
+    assert found["logits"].shape == (5, 3)
+    for a in accounts(found):
+        t = int(a.target.removeprefix("target")) - 1
+        assert a.index == feeds["target"][t, a.sample]
+        assert a.off is not None
+        assert a.off < 1e-6
+    with pytest.raises(InputError, match="expected 1 axes"):
+        Session(net.model()).run(feeds | {"target": np.zeros((1, 1, 5), np.int64)})
 
 
 def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
@@ -240,7 +192,7 @@ def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
     session = Session(net.model())
     feeds = fed(net, rng, 6)
     one, again = session.run(feeds), session.run(feeds)
-    noise = one.extras["noise"]
+    noise = one.extras["x_noise"]
     assert noise.shape == (400, 6, 4)
     assert noise.dtype == np.float32
     assert np.array_equal(one.relevance(), again.relevance())
@@ -248,14 +200,14 @@ def test_noise_is_drawn_from_the_seed(rng: Rng) -> None:
     assert noise.std() == pytest.approx(1, abs=4 / np.sqrt(2 * noise.size))
     assert len(np.unique(noise)) > 0.99 * noise.size
     fewer = session.run({"x": feeds["x"][:2]})
-    assert np.array_equal(fewer.extras["noise"], noise[:, :2])
+    assert np.array_equal(fewer.extras["x_noise"], noise[:, :2])
     given = rng.standard_normal((400, 6, 4)).astype(np.float32)
-    assert np.array_equal(session.run(feeds | {"x_noise": given}).extras["noise"], given)
+    assert np.array_equal(session.run(feeds | {"x_noise": given}).extras["x_noise"], given)
     model = net.model()
     data = metadata(model)
     data["extra_inputs"]["x_noise"]["seed"] = 8
     other = Session(described(model, **data)).run(feeds)
-    assert not np.array_equal(other.extras["noise"], noise)
+    assert not np.array_equal(other.extras["x_noise"], noise)
 
 
 def test_the_metadata_may_say_how_many_draws(rng: Rng) -> None:
@@ -318,132 +270,7 @@ def test_a_baked_batch_is_kept(rng: Rng) -> None:
     net = Linear(batch=2, noise=3, conserves=False)
     session = Session(net.model())
     whole = session.run(fed(net, rng, 2))
-    assert whole.extras["noise"].shape == (3, 2, 4)
+    assert whole.extras["x_noise"].shape == (3, 2, 4)
     assert session.run(fed(net, rng, 2), batch=1).relevance().shape == (2, 4)
     with pytest.raises(InputError, match=r"expected the shape \[2, 4\], got \[3, 4\]"):
         session.run(fed(net, rng, 3))
-
-
-# ---- sums -------------------------------------------------------------------------------
-
-LAWFUL = {k: n for k, n in NETS.items() if n.conserves}
-
-
-@pytest.mark.parametrize("net", LAWFUL.values(), ids=LAWFUL.keys())
-def test_parts_add_up_to_what_was_seeded(net: Linear, rng: Rng) -> None:
-    feeds = fed(net, rng)
-    found = accounts(Session(net.model()).run(feeds))
-    judged = [a for a in found if a.off is not None]
-    assert len(judged) == len(net.targets) * (1 if net.bias_total else 5)
-    assert max(a.off or 0.0 for a in judged) < 1e-6
-    logits, chosen = net.logits(feeds), net.chosen(feeds) if net.targets != ("seed",) else None
-    for a in found:
-        if a.sample is None or chosen is None:
-            continue
-        k = int(chosen[net.targets.index(a.target), a.sample])
-        assert (a.index, a.predicted) == (k, logits[a.sample].argmax())
-        assert a.value == pytest.approx(logits[a.sample, k], rel=1e-4, abs=1e-6)
-        if net.readout == "all":
-            for name in net.inputs:
-                r = net.relevance(feeds, name)[net.targets.index(a.target), a.sample]
-                assert a.inputs[name] == pytest.approx(r.sum(), rel=1e-4, abs=1e-5)
-
-
-def test_what_does_not_add_up_is_seen(rng: Rng) -> None:
-    net = NETS["one target"]
-    model = net.model()
-    share = next(t for t in model.graph.initializer if t.name == "bias_share")
-    share.CopyFrom(onnx.numpy_helper.from_array(np.array(0.9, np.float32), "bias_share"))
-    feeds = fed(net, rng)
-    for a in accounts(Session(model).run(feeds)):
-        lost = 0.1 * abs(net.bias[net.chosen(feeds)[0][a.sample or 0]])
-        assert a.off == pytest.approx(lost / a.scale, rel=1e-3)
-
-
-def test_probabilities_are_those_of_the_output(rng: Rng) -> None:
-    net = NETS["two inputs"]
-    feeds = fed(net, rng)
-    found = Session(net.model()).run(feeds)
-    for a in accounts(found):
-        assert a.probability == pytest.approx(found["chances"][a.sample, a.predicted])
-
-
-@pytest.mark.parametrize(
-    ("method", "seed_value", "expected"),
-    [
-        ("lrp", None, lambda z: z.max(1)),
-        ("lrp", "logit", lambda z: z.max(1)),
-        ("lrp", "one", lambda z: np.ones(len(z))),
-        ("lrp", "probability", lambda z: (np.exp(z) / np.exp(z).sum(1, keepdims=True)).max(1)),
-        ("lrp", "contrastive", None),
-        ("excitation_backprop", None, lambda z: np.ones(len(z))),
-        ("some_other_method", None, None),
-        ("gradient_x_input", "one", lambda z: z.max(1)),
-        ("deeplift", "logit", None),
-        ("integrated_gradients", None, None),
-    ],
-)
-def test_what_is_seeded(method: str, seed_value: str | None, expected: Any, rng: Rng) -> None:
-    net = NETS["one target"]
-    model = net.model()
-    data = metadata(model) | {"method": method, "options": {"seed_value": seed_value}}
-    feeds = fed(net, rng)
-    found = [a.seed for a in accounts(Session(described(model, **data)).run(feeds))]
-    if expected is None:
-        assert found == [None] * 5
-        return
-    np.testing.assert_allclose(np.array(found), expected(net.logits(feeds)), rtol=1e-5)
-
-
-def test_a_composite_says_what_is_seeded(rng: Rng) -> None:
-    model, feeds = NETS["one target"].model(), fed(NETS["one target"], rng)
-    data = metadata(model) | {"options": {"flavor": "lrp_resnet"}}
-    found = [a.seed for a in accounts(Session(described(model, **data)).run(feeds))]
-    power = np.exp(NETS["one target"].logits(feeds))
-    expected = (power / power.sum(1, keepdims=True)).max(1)
-    np.testing.assert_allclose(np.array(found), expected, rtol=1e-5)
-
-
-def test_a_gradient_seed_counts_times_the_value(rng: Rng) -> None:
-    net = NETS["seed"]
-    model = net.model()
-    data = metadata(model) | {"method": "gradient_x_input"}
-    feeds = fed(net, rng)
-    found = [a.seed for a in accounts(Session(described(model, **data)).run(feeds))]
-    expected = (feeds["seed"] * net.logits(feeds)).sum(1)
-    np.testing.assert_allclose(np.array(found), expected, rtol=1e-4)
-
-
-def test_a_segmenter_seeds_every_position(rng: Rng) -> None:
-    """Labels name one class everywhere, or only where it wins; argmax each position's own."""
-    text = """
-    pixels (float[N, 3, H, W] image) => (float[N, 3, H, W] scores, float[N, 3, H, W] r) {
-      scores = Relu(image)
-      r = Identity(scores)
-    }
-    """
-    image = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
-    scores = np.maximum(image, 0).astype(np.float64)
-    first = scores.argmax(1) == 1
-    expected = {
-        "argmax": scores.max(1).sum((1, 2)),
-        "1": scores[:, 1].sum((1, 2)),
-        "1@predicted": (scores[:, 1] * first).sum((1, 2)),
-        "2-0": (scores[:, 2] - scores[:, 0]).sum((1, 2)),
-    }
-    for label, whole in expected.items():
-        one = {"tensor": "image", "kind": "input", "several": False, "targets": [label],
-               "readout": "all"}  # fmt: skip
-        model = described(
-            nets.model(text), relevances={"r": one}, inputs=["image"], outputs=["scores"],
-            explained={"scores": {"tensor": "scores", "class_axis": 1, "output": "scores"}},
-        )  # fmt: skip
-        results = Session(model).run({"image": image})
-        view = results.values_view()
-        seed = seeds(results, view, label, classes(label, view, results))
-        np.testing.assert_allclose(np.asarray(seed), whole, rtol=1e-6)
-        found = accounts(results)
-        assert {a.seed for a in found} == {None}  # no bias in the file: nothing to compare
-        counts = [np.bincount(s.argmax(0).ravel()) for s in scores]
-        assert [a.predicted for a in found] == [c.argmax() for c in counts]
-        assert [a.fraction for a in found] == [c.max() / 20 for c in counts]

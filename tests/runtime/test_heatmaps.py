@@ -200,6 +200,15 @@ def test_bars_of_a_table_are_its_relevance(rng: Rng) -> None:
         assert axes.get_xlim()[1] > max(np.abs(lengths))
 
 
+def test_names_of_features_stand_once_in_a_row(rng: Rng) -> None:
+    results, feeds = ran(Linear({"x": (5,), "y": (2,)}, targets=("top1", "top2")), rng, 1)
+    figure = heatmaps([results], feeds, Pixels())
+    names = [[t.get_text() for t in axes.get_yticklabels()] for axes in figure.axes]
+    assert [any(n) for n in names] == [True, False, True, False]
+    assert "of `x`" in figure.axes[0].get_title()
+    assert "of `y`" in figure.axes[3].get_title()
+
+
 def test_a_segmenter_shows_its_prediction(rng: Rng) -> None:
     text = """
     pixels (float[N, 3, H, W] image) => (float[N, 3, H, W] scores, float[N, 3, H, W] r) {
@@ -236,6 +245,18 @@ def test_relevance_of_nothing_has_a_scale() -> None:
     assert color_scale([np.array([0.0] * 999 + [2.0])]) == 2.0
     assert axis_scale([np.zeros((2, 3)), np.array([-3.0])]) == 3.0
     assert axis_scale([]) == 1.0
+    assert color_scale([np.array([np.nan, np.inf])]) == axis_scale([np.full(2, np.nan)]) == 1.0
+    assert color_scale([np.array([np.nan, -2.0])]) == axis_scale([np.array([np.inf, 2])]) == 2.0
+
+
+def test_what_is_no_number_does_not_keep_the_rest_from_being_drawn(
+    tmp_path: Path, rng: Rng
+) -> None:
+    net = Linear({"image": (1, 8, 8), "table": (3,)})
+    results, feeds = ran(net, rng, 2)
+    for name in net.inputs:
+        results.relevance(name)[0, 0] = np.nan
+    plot.plot_results(tmp_path / "p.png", results, feeds)
 
 
 def test_time_is_the_longer_axis() -> None:

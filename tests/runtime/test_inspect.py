@@ -44,8 +44,8 @@ def test_every_gap_on_the_way_is_listed() -> None:
 def test_lines_say_what_a_node_becomes() -> None:
     found = inspect(nets.model(nets.DENSE))
     assert [(line.op, line.how) for line in found.lines] == [
-        ("MatMul", "y = matmul(x)"),
-        ("Add", "y = x0 + x1"),
+        ("MatMul", "part of `Add_1`"),
+        ("Add", "y = matmul(x) + b"),
     ]
     (one,) = found.explained
     assert (one.tensor, one.output, len(one.through)) == ("scores", "chances", 1)
