@@ -193,7 +193,8 @@ class Surrogate:
         """Return the sign that ``n + b`` always has; 0 if it may have either."""
         if self.plain(group):
             return int(self.rectified or self.layer.y == self.layer.z in self.facts.positive)
-        found = {self._sign(part, t.x) for part in group.parts for t in self.layer.terms}
+        pairs = [(part, t.x) for part in group.parts for t in self.layer.terms]
+        found = {self._sign(part, x) for part, x in pairs if self.x_part(part, x) is not None}
         if self.layer.offset is not None and group.bias:
             found.add(BIAS_SIGNS.get(group.bias, 0))
         return found.pop() if len(found) == 1 else 0
