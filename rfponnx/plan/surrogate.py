@@ -8,7 +8,7 @@ addends of d are the three destinations: terms, bias, leak.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rfponnx.errors import OptionError
@@ -174,19 +174,21 @@ class Surrogate:
         whole = group.bias == "b" or self.layer.offset is None
         return group.parts == (Part(),) and self.layer.exact and whole
 
-    def denominator(self, group: Group) -> Expr:
-        """Return ``n + b``."""
+    def denominator(self, group: Group, more: float = 0.0) -> Expr:
+        """Return ``n + b + more``; what is constant of it the runtime adds inside a Conv."""
         if group.parts == (Part(),) and self.layer.exact:
             bias = self.layer.offset
-            return self.z if self.plain(group) or bias is None else tensor(self.layer.z) - bias
+            whole = self.plain(group) or bias is None
+            n = self.z if whole or bias is None else tensor(self.layer.z) - bias
+            return n + more if more else n
         products = [
             pushed(form, x)
             for term in self.layer.terms
             for part in group.parts
             if (form := self.form(part, term.map)) and (x := self.x_part(part, term.x))
         ]
-        bias = self.bias(group)
-        total = summed([*products, *([bias] if bias is not None else [])])
+        constant = summed([self.bias(group), number(more) if more else None])
+        total = summed([*products, constant])
         return number(0) if total is None else total
 
     def sign(self, group: Group) -> int:
@@ -204,23 +206,25 @@ class Surrogate:
         positive = x in self.facts.positive
         return w * (1 if positive and part.x in ("x", "x-") else SIGNS.get(part.x, 0))
 
-    def signed(self, group: Group) -> Expr:
-        """Return sign(d), where sign(0) = 1."""
-        known = self.sign(group)
-        if known or self.rule.sign == "unsigned":
-            return number(1.0 if self.rule.sign == "unsigned" else known)
-        return not_less(self.denominator(group), 0) * 2 + (-1.0)
+    def kept(self, group: Group) -> Expr | float:
+        """Return ``eps sign(d)``, where sign(0) = 1; a number where it is always the same."""
+        eps, known = self.rule.eps, self.sign(group)
+        if self.rule.sign == "unsigned" or known or not eps:
+            return eps if self.rule.sign == "unsigned" else eps * known
+        return choose(not_less(self.denominator(group), 0), number(eps), number(-eps))
 
     def gain(self, group: Group) -> Expr:
         """Return ``coef y / d``, or ``coef / d``."""
-        eps, d = self.rule.eps, self.denominator(group)
+        eps, kept = self.rule.eps, self.kept(group)
         own = self.plain(group) and self.value == self.z and self.rule.sign == "signed"
         if own and group.coef == 1 and not group.when:
-            size = d if self.sign(group) else absolute(d)
+            size = self.z if self.sign(group) else absolute(self.z)
             return saturated(size, number(eps)) if eps else step(size)
         above = self.value if group.coef == 1 else self.value * group.coef
-        if eps:
-            d = d + eps * self.signed(group)
+        constant = kept if isinstance(kept, float) else 0.0
+        d = self.denominator(group, constant)
+        if isinstance(kept, Expr):
+            d = d + kept
         if eps and (self.rule.sign == "signed" or self.sign(group) > 0):
             gain = above / d
         else:
@@ -233,7 +237,7 @@ class Surrogate:
     def lost(self, group: Group, gain: Expr) -> Expr:
         """Return what eps takes, and all that has no denominator."""
         if self.rule.eps and self.rule.sign == "signed":
-            return gain * (self.rule.eps * self.signed(group))
+            return gain * self.kept(group)
         counted = self.value * group.coef
         if group.when:
             counted = counted * (step(self.z) if group.when == "+" else call("below", self.z, 0))
@@ -255,11 +259,10 @@ class Surrogate:
         return found
 
 
-def summed(parts: list[Expr]) -> Expr | None:
-    """Return a sum; ``None`` of nothing."""
-    if not parts:
-        return None
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+def summed(parts: Sequence[Expr | None]) -> Expr | None:
+    """Return the sum of what is there; ``None`` of nothing."""
+    total: Expr | None = None
+    for part in parts:
+        if part is not None:
+            total = part if total is None else total + part
     return total
