@@ -8,7 +8,7 @@ addends of d are the three destinations: terms, bias, leak.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rfponnx.errors import OptionError
@@ -39,7 +39,7 @@ from rfponnx.ops.op import Linearisation, Term
 from rfponnx.plan.facts import Facts
 from rfponnx.plan.layers import Layer
 from rfponnx.plan.merge import weight_of
-from rfponnx.rules.rule import Group, Part, Rule
+from rfponnx.rules.rule import ADDED, Group, Part, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ WEIGHTS: Mapping[str, Callable[[Expr, float], Expr]] = {
     "w-": lambda w, g: minimum(w, 0),
     "w2": lambda w, g: w * w,
     "1": lambda w, g: applied("Expand", number(1), applied("Shape", w)),
+    "gw+": lambda w, g: maximum(w, 0) * g,
+    "gw-": lambda w, g: minimum(w, 0) * g,
     "w+gw+": lambda w, g: w + maximum(w, 0) * g,
     "w+gw-": lambda w, g: w + minimum(w, 0) * g,
 }
@@ -73,12 +75,13 @@ BIASES: Mapping[str, Callable[[Expr, float], Expr]] = {
     "b+": lambda b, g: maximum(b, 0),
     "b-": lambda b, g: minimum(b, 0),
     "b2": lambda b, g: b * b,
+    "gb+": lambda b, g: maximum(b, 0) * g,
     "b+gb+": lambda b, g: b + maximum(b, 0) * g,
     "b+gb-": lambda b, g: b + minimum(b, 0) * g,
 }
 #: The sign of a product of parts that are never of the other sign.
 SIGNS = {"w+": 1, "w-": -1, "w2": 1, "1": 1, "x+": 1, "x-": -1}
-BIAS_SIGNS = {"": 0, "b+": 1, "b-": -1, "b2": 1}
+BIAS_SIGNS = {"b+": 1, "b-": -1, "b2": 1}
 
 
 def surrogate(facts: Facts, rule: Rule, layer: Layer, carried: Carried) -> Linearisation:
@@ -174,26 +177,44 @@ class Surrogate:
         whole = group.bias == "b" or self.layer.offset is None
         return group.parts == (Part(),) and self.layer.exact and whole
 
-    def denominator(self, group: Group) -> Expr:
-        """Return ``n + b``."""
+    def denominator(self, group: Group, more: float = 0.0) -> Expr:
+        """Return ``n + b + more``; what is constant of it the runtime adds inside a Conv."""
         if group.parts == (Part(),) and self.layer.exact:
             bias = self.layer.offset
-            return self.z if self.plain(group) or bias is None else tensor(self.layer.z) - bias
+            whole = self.plain(group) or bias is None
+            n = self.z if whole or bias is None else tensor(self.layer.z) - bias
+            return n + more if more else n
+        if self.based(group):
+            z, p = self.side(group), self.denominator(ADDED, more if group.when == "+" else -more)
+            return z + p if group.when == "+" else z * group.base - p
         products = [
             pushed(form, x)
             for term in self.layer.terms
             for part in group.parts
             if (form := self.form(part, term.map)) and (x := self.x_part(part, term.x))
         ]
-        bias = self.bias(group)
-        total = summed([*products, *([bias] if bias is not None else [])])
+        constant = summed([self.bias(group), number(more) if more else None])
+        total = summed([*products, constant])
         return number(0) if total is None else total
+
+    def based(self, group: Group) -> bool:
+        """Tell whether ``n + b`` is made of z and what gamma adds."""
+        return bool(group.base) and self.layer.exact
+
+    def side(self, group: Group) -> Expr:
+        """Return z where it has the sign that a group is for, else 0."""
+        if self.rectified:
+            return self.z
+        return call("Relu", self.z) if group.when == "+" else minimum(self.z, 0)
 
     def sign(self, group: Group) -> int:
         """Return the sign that ``n + b`` always has; 0 if it may have either."""
+        if self.based(group):
+            return 1 if group.when == "+" else -1
         if self.plain(group):
             return int(self.rectified or self.layer.y == self.layer.z in self.facts.positive)
-        found = {self._sign(part, t.x) for part in group.parts for t in self.layer.terms}
+        pairs = [(part, t.x) for part in group.parts for t in self.layer.terms]
+        found = {self._sign(part, x) for part, x in pairs if self.x_part(part, x) is not None}
         if self.layer.offset is not None and group.bias:
             found.add(BIAS_SIGNS.get(group.bias, 0))
         return found.pop() if len(found) == 1 else 0
@@ -203,40 +224,45 @@ class Surrogate:
         positive = x in self.facts.positive
         return w * (1 if positive and part.x in ("x", "x-") else SIGNS.get(part.x, 0))
 
-    def signed(self, group: Group) -> Expr:
-        """Return sign(d), where sign(0) = 1."""
-        known = self.sign(group)
-        if known or self.rule.sign == "unsigned":
-            return number(1.0 if self.rule.sign == "unsigned" else known)
-        return not_less(self.denominator(group), 0) * 2 + (-1.0)
+    def kept(self, group: Group) -> Expr | float:
+        """Return ``eps sign(d)``, where sign(0) = 1; a number where it is always the same."""
+        eps, known = self.rule.eps, self.sign(group)
+        if self.rule.sign == "unsigned" or known or not eps:
+            return eps if self.rule.sign == "unsigned" else eps * known
+        return choose(not_less(self.denominator(group), 0), number(eps), number(-eps))
 
     def gain(self, group: Group) -> Expr:
         """Return ``coef y / d``, or ``coef / d``."""
-        eps, d = self.rule.eps, self.denominator(group)
+        eps, kept = self.rule.eps, self.kept(group)
         own = self.plain(group) and self.value == self.z and self.rule.sign == "signed"
         if own and group.coef == 1 and not group.when:
-            size = d if self.sign(group) else absolute(d)
+            size = self.z if self.sign(group) else absolute(self.z)
             return saturated(size, number(eps)) if eps else step(size)
-        above = self.value if group.coef == 1 else self.value * group.coef
-        if eps:
-            d = d + eps * self.signed(group)
+        above = self.above(group)
+        constant = kept if isinstance(kept, float) else 0.0
+        d = self.denominator(group, constant)
+        if isinstance(kept, Expr):
+            d = d + kept
         if eps and (self.rule.sign == "signed" or self.sign(group) > 0):
-            gain = above / d
-        else:
-            there = not_less(absolute(d), TINY)
-            gain = choose(there, above / choose(there, d, number(1)), number(0))
-        if not group.when or (group.when == "+" and self.rectified):
-            return gain
-        return gain * (step(self.z) if group.when == "+" else call("below", self.z, 0))
+            return above / d
+        there = not_less(absolute(d), TINY)
+        return choose(there, above / choose(there, d, number(1)), number(0))
+
+    def above(self, group: Group) -> Expr:
+        """Return ``coef y``, or ``coef``, where z has the sign that the group is for."""
+        value = self.value
+        if group.when and self.value == self.z:
+            value = self.side(group)
+        elif group.when and not self.rectified:
+            mask = step(self.z) if group.when == "+" else call("below", self.z, 0)
+            value = value * mask
+        return value if group.coef == 1 else value * group.coef
 
     def lost(self, group: Group, gain: Expr) -> Expr:
         """Return what eps takes, and all that has no denominator."""
         if self.rule.eps and self.rule.sign == "signed":
-            return gain * (self.rule.eps * self.signed(group))
-        counted = self.value * group.coef
-        if group.when:
-            counted = counted * (step(self.z) if group.when == "+" else call("below", self.z, 0))
-        return counted - gain * self.denominator(group)
+            return gain * self.kept(group)
+        return self.above(group) - gain * self.denominator(group)
 
     def terms(self, group: Group, gain: Expr) -> list[Term]:
         """Return the maps from x to y."""
@@ -254,11 +280,10 @@ class Surrogate:
         return found
 
 
-def summed(parts: list[Expr]) -> Expr | None:
-    """Return a sum; ``None`` of nothing."""
-    if not parts:
-        return None
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+def summed(parts: Sequence[Expr | None]) -> Expr | None:
+    """Return the sum of what is there; ``None`` of nothing."""
+    total: Expr | None = None
+    for part in parts:
+        if part is not None:
+            total = part if total is None else total + part
     return total

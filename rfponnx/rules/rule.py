@@ -25,7 +25,8 @@ class Part:
     Attributes
     ----------
     w
-        ``w``, ``w+``, ``w-``, ``w2`` (squared), ``1``, ``w+gw+``, ``w+gw-`` (g is gamma).
+        ``w``, ``w+``, ``w-``, ``w2`` (squared), ``1``, ``gw+``, ``gw-``, ``w+gw+``, ``w+gw-``
+        (g is gamma).
     x
         ``x``, ``x+``, ``x-``, ``1``, ``-low``, ``-high``.
     """
@@ -46,12 +47,20 @@ class Group:
         What share of the relevance it hands out.
     when
         ``+`` or ``-``: only where z has this sign; empty: everywhere.
+    base
+        There, ``n + b = base z + sign(z) p`` with p of `ADDED`, which one pass serves both signs
+        with, and nothing cancels; 0: not so.
     """
 
     parts: tuple[Part, ...]
     bias: str = ""
     coef: float = 1.0
     when: str = ""
+    base: float = 0.0
+
+
+#: What gamma adds to z > 0, and to (1 + g) z < 0 with the opposite sign: ``g (w x)+ + g b+``.
+ADDED = Group((Part("gw+", "x+"), Part("gw-", "x-")), "gb+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +158,9 @@ def gamma(c: Convention, kind: str) -> Rule:
         bias = {"gamma": "b+gb+", "plain": "b", "none": ""}[c.gamma_bias]
         return Rule("gamma", (Group((Part("w+gw+"),), bias),), c.stabiliser, c.sign, c)
     up, down = {"gamma": ("b+gb+", "b+gb-"), "plain": ("b", "b"), "none": ("", "")}[c.gamma_bias]
-    above = Group((Part("w+gw+", "x+"), Part("w+gw-", "x-")), up, when="+")
-    below = Group((Part("w+gw-", "x+"), Part("w+gw+", "x-")), down, when="-")
+    bases = (1.0, 1 + c.gamma) if c.gamma_bias == "gamma" else (0.0, 0.0)
+    above = Group((Part("w+gw+", "x+"), Part("w+gw-", "x-")), up, 1.0, "+", bases[0])
+    below = Group((Part("w+gw-", "x+"), Part("w+gw+", "x-")), down, 1.0, "-", bases[1])
     return Rule("gamma", (above, below), c.stabiliser, c.sign, c)
 
 
