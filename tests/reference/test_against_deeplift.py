@@ -36,7 +36,7 @@ def test_no_difference_at_all(variant: str, rng: Rng) -> None:
     net = nets.vgg(rng)
     x = drawn(net, rng)
     agree(
-        net, {"x": x, "x_reference": x}, lambda one: np.zeros(one.size),
+        net, {"x": x, "x_reference": x}, lambda one: np.zeros(one.size), zero=True,
         method="deeplift", target=1, set={"variant": variant, "reference": "input"},
     )  # fmt: skip
 
