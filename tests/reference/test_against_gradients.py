@@ -113,5 +113,5 @@ def test_grad_cam(make: Callable[[Rng], Net], at: str, relu: bool, rng: Rng) -> 
 
     agree(
         net, {"x": drawn(net, rng)}, wanted, method="grad_cam", target=1,
-        set={"at": at, "relu": relu, "resize": False},
+        set={"at": at, "relu": relu, "resize": False}, zero=relu,
     )  # fmt: skip
