@@ -209,7 +209,7 @@ def quantized(a: Array, bins: int, reading: str) -> Array:
     if reading == "code":
         edges = np.linspace(low, high, bins)
         return np.array([max(e for e in edges if e <= v) for v in a.ravel()]).reshape(a.shape)
-    steps = np.floor((a - low) / ((high - low) / bins))
+    steps = np.floor(bins * (a - low) / (high - low))  # exactly `bins` at the maximum
     return low + steps * (bins if reading == "printed" else (high - low) / bins)
 
 

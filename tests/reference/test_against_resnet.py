@@ -246,3 +246,20 @@ def test_heat(reading: str, rng: Rng) -> None:
         net, {"x": drawn(net, rng)}, wanted, single=2 / 7 + SINGLE, method="lrp",
         composite="lrp_resnet", target=1, readout="heat", set={"quantize": reading},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("reading", ["scaled", "printed", "code"])
+@pytest.mark.parametrize("bins", [8, 5])
+def test_the_edges_of_heat(reading: str, bins: int, rng: Rng) -> None:
+    """The largest entry of every sample is on the last edge, however its quotients round."""
+    net = nets.vgg(rng)
+    rules = dict.fromkeys(("conv", "dense"), lrp.z_plus(ZENNIT))
+
+    def wanted(x: Array) -> Array:
+        found = explain(net, x, logit(net, x, 1), rules).x
+        return quantized(found.reshape(net.shape).sum(axis=0), bins, reading)
+
+    agree(
+        net, {"x": drawn(net, rng, 24)}, wanted, single=None, method="lrp", composite="z_plus",
+        target=1, readout="heat", set={"quantize": reading, "bins": bins},
+    )  # fmt: skip
