@@ -214,9 +214,12 @@ def _pieces(
     if isinstance(data, Mapping):
         yield data
         return
-    items = [data] if isinstance(data, str | os.PathLike) else list(data)
-    yield from (one for one in items if isinstance(one, Mapping))
-    specs = [os.fspath(one) for one in items if not isinstance(one, Mapping)]
+    specs = []
+    for item in [data] if isinstance(data, str | os.PathLike) else data:
+        if isinstance(item, Mapping):
+            yield item  # at once: a generator may make one after the other
+        else:
+            specs.append(os.fspath(item))
     folders = [spec for spec in specs if Path(_file(spec)).is_dir()]
     held = read_inputs([spec for spec in specs if spec not in folders], ports, pixels)
     pictures: dict[str, list[str]] = {}
@@ -251,12 +254,15 @@ def _pictures(spec: str) -> list[str]:
 def _cut(
     arrays: Mapping[str, Any], ports: Sequence[Port], batch: int, model: str
 ) -> Iterator[dict[str, Array]]:
-    """Yield feeds that fit: `batch` samples of axis 0, or as many as the model is fixed to."""
+    """Yield feeds that fit: `batch` samples of axis 0, or as many as the model is fixed to.
+
+    Beside inputs whose axis 0 is free, those of a fixed size are no samples and stay whole.
+    """
     given = {n: np.asarray(a) for n, a in arrays.items()}
     sampled = [p for p in ports if p.shape and p.name in given and given[p.name].ndim]
-    steps = {p.name: _step(p, batch) for p in sampled}
-    free = {p.name for p in sampled if not isinstance(p.shape[0], int)}
-    _refuse_unlike({n: len(given[n]) for n in steps if n in free})
+    free = {p.name: batch for p in sampled if not isinstance(p.shape[0], int)}
+    _refuse_unlike({n: len(given[n]) for n in free})
+    steps = free or {p.name: _step(p, batch) for p in sampled}
     _refuse_unlike({n: -(-len(given[n]) // step) for n, step in steps.items()}, "batches")
     runs = max((-(-len(given[n]) // step) for n, step in steps.items()), default=1)
     for index in range(max(runs, 1)):
@@ -277,4 +283,6 @@ def _step(p: Port, batch: int) -> int:
 
 
 def _count(feeds: Mapping[str, Array], ports: Sequence[Port]) -> int:
-    return next((len(feeds[p.name]) for p in ports if p.shape), 1)
+    """Return how many samples there are: along a free axis 0 if any input has one."""
+    free = [p for p in ports if p.shape and not isinstance(p.shape[0], int)]
+    return next((len(feeds[p.name]) for p in free or ports if p.shape), 1)

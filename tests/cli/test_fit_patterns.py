@@ -75,6 +75,16 @@ def test_an_array(here: Path, call: Call, rng: Rng) -> None:
     np.testing.assert_allclose((w * found["w"]).sum(axis=0), 1, rtol=1e-5)
 
 
+def test_what_was_fitted_is_what_is_used(here: Path, call: Call, rng: Rng) -> None:
+    x = rng.normal(size=(4, 2)).astype(np.float32)
+    np.save("x.npy", x)
+    assert call("fit-patterns", "dense.onnx", "x.npy", "-o", "a.npz", "-q").code == 0
+    words = ["--method", "pattern_net", "--target", "2", "--set", "patterns=a.npz", "-q"]
+    assert call("convert", "dense.onnx", "-o", "b.onnx", *words).code == 0
+    found = rfponnx.Session("b.onnx").run({"x": x})["x_relevance"]
+    np.testing.assert_allclose(found, np.tile(load("a.npz")["w"][:, 2], (4, 1)), rtol=1e-6)
+
+
 def test_a_folder_of_pictures(pictures: Path, call: Call) -> None:
     done = call("fit-patterns", "eye.onnx", "photos", "--batch", "4", "-o", "a.npz", "-q")
     assert (done.code, done.err) == (0, "")

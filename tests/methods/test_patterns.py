@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,31 @@ def test_batches_do_not_matter(estimator: str, batch: int, rng: Rng) -> None:
     ):
         for name, a in one.arrays.items():
             assert worst(found.arrays[name].astype(float), a.astype(float)) < SINGLE
+
+
+def test_batches_are_made_one_after_the_other(rng: Rng) -> None:
+    net, seen = nets.layers(rng), []
+
+    def batches() -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+        for i in range(3):
+            seen.append(i)
+            yield {"x": rng.normal(size=(4, 7)).astype(np.float32)}
+
+    def progress(_: str) -> None:
+        told.append(len(seen))
+
+    told: list[int] = []
+    assert rfponnx.fit_patterns(export(net), batches(), progress=progress).samples == 12
+    assert told == [1, 2, 3]
+
+
+def test_an_input_that_is_no_sample_stays_whole(rng: Rng) -> None:
+    made = model([helper.make_node("MatMul", ["x", "w"], ["z"]),
+                  helper.make_node("Add", ["z", "t"], ["y"])],
+                 ["N", 2], {"w": rng.normal(size=(2, 3))})  # fmt: skip
+    made.graph.input.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, [1, 3]))
+    feeds = {"x": rng.normal(size=(70, 2)).astype(np.float32), "t": np.ones((1, 3), np.float32)}
+    assert rfponnx.fit_patterns(made, feeds, batch=8).samples == 70
 
 
 # ---- spellings of a layer ---------------------------------------------------------------

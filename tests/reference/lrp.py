@@ -56,7 +56,7 @@ class Flavor:
     alpha_beta_bias
         The same for both halves of alpha_beta: each its own part, all or nothing.
     split
-        Whether z_plus pairs negative inputs with negative weights.
+        Whether negative inputs are paired with negative weights, or only weights are cut.
     gamma
         ``generalised`` or ``plain``; ``None`` where the tool has no such rule.
     square_bias
@@ -76,7 +76,9 @@ class Flavor:
 
 FLAVORS = {
     "zennit": Flavor(1e-6, 1e-6, square_bias=True),
-    "captum": Flavor(1e-9, 1e-9, plus_bias="all", split=False, gamma="plain"),
+    "captum": Flavor(
+        1e-9, 1e-9, plus_bias="all", alpha_beta_bias="all", split=False, gamma="plain"
+    ),
     "innvestigate": Flavor(
         1e-7, 1e-7, away=only_zero, plus_bias="none", alpha_beta_bias="all", gamma=None
     ),
@@ -127,7 +129,7 @@ def alpha_beta(f: Flavor, alpha: float, beta: float) -> Rule:
     def rule(layer: Linear, x: Array, r: Array) -> Split:
         halves = []
         for part in (pos, neg):
-            c = part(layer.matrix * x)
+            c = part(layer.matrix * x) if f.split else part(layer.matrix) * x
             b = _kept(layer.bias, f.alpha_beta_bias, part)
             halves.append(shares(c, b, r, f.away(c.sum(axis=1) + b, f.stabiliser)))
         scaled = Split([alpha * halves[0].parts[0]], alpha * halves[0].bias)

@@ -77,6 +77,10 @@ class Net:
             self._linear[step.name] = linear(step, self.shapes[step.reads[0]])
         return self._linear[step.name]
 
+    def replace(self, name: str, layer: Linear) -> None:
+        """Let a step have another matrix."""
+        self._linear[name] = layer
+
     def windows(self, step: Step) -> list[list[int]]:
         """Return, per output of a pool, the entries it looks at, flat and in row-major order."""
         return _windows(step, self.shapes[step.reads[0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 from tests.reference.net import Array, Net, Step
 
 Rng = np.random.Generator
+
+
+#: Of each network: drawing one that is alive takes longer than running it.
+VARIANTS = 3
 
 
 def single(a: Any) -> Array:
@@ -48,6 +53,33 @@ def relu(name: str, read: str) -> Step:
     return Step(name, "relu", (read,))
 
 
+def alive(build: Callable[[Rng], Net]) -> Callable[[Rng], Net]:
+    """Draw a network again until every ReLU lets something through and every score weighs.
+
+    A score that only one sign of its terms speaks for has no relevance under half of the rules.
+    """
+
+    @cache
+    def drawn(seed: int) -> Net:
+        rng = np.random.default_rng(seed)
+        for _ in range(1000):
+            net = build(rng)
+            runs = [net.forward(np.round(rng.normal(size=net.shape), 1)) for _ in range(6)]
+            through = (run[s.name].any() for run in runs for s in net.steps if s.kind == "relu")
+            last = net.steps[-1]
+            terms = (net.linear(last).matrix * run[last.reads[0]] for run in runs)
+            if all(through) and all((t.max(1) > 0).all() and (t.min(1) < 0).all() for t in terms):
+                return net
+        raise AssertionError("no such network in a thousand")
+
+    @wraps(build)
+    def make(rng: Rng) -> Net:
+        return drawn(int(rng.integers(VARIANTS)))
+
+    return make
+
+
+@alive
 def layers(rng: Rng) -> Net:
     """Dense and ReLU only."""
     return Net((7,), [
@@ -57,6 +89,7 @@ def layers(rng: Rng) -> Net:
     ])  # fmt: skip
 
 
+@alive
 def vgg(rng: Rng) -> Net:
     """Convolutions with stride, groups and padding, a max pool, a dense head."""
     return Net((2, 6, 6), [
@@ -70,6 +103,7 @@ def vgg(rng: Rng) -> Net:
     ])  # fmt: skip
 
 
+@alive
 def pools(rng: Rng) -> Net:
     """Two max pools with overlap and padding, an average pool, a concat of two branches."""
     return Net((2, 8, 8), [
@@ -85,6 +119,7 @@ def pools(rng: Rng) -> Net:
     ])  # fmt: skip
 
 
+@alive
 def residual(rng: Rng) -> Net:
     """A block with an identity skip and one with a projection, batchnorms as torchvision's."""
     return Net((2, 8, 8), [
@@ -104,6 +139,20 @@ def residual(rng: Rng) -> Net:
     ])  # fmt: skip
 
 
+@alive
+def normalised(rng: Rng) -> Net:
+    """Batchnorms in front of layers: behind a ReLU, at the input, and one that a ReLU reads."""
+    return Net((2, 6, 6), [
+        batchnorm(rng, "b0", "x", 2),
+        conv(rng, "c1", "b0", 3, 2, k=3, pad=1), relu("r1", "c1"), batchnorm(rng, "b1", "r1", 3),
+        conv(rng, "c2", "b1", 4, 3, pad=1, stride=2), relu("r2", "c2"),
+        Step("p", "maxpool", ("r2",), {"kernel": 2, "stride": 1}),
+        batchnorm(rng, "b2", "p", 4), relu("r3", "b2"), conv(rng, "c3", "r3", 3, 4, k=2),
+        Step("f", "flatten", ("c3",)), dense(rng, "scores", "f", 3, 3),
+    ])  # fmt: skip
+
+
+@alive
 def plain_residual(rng: Rng) -> Net:
     """The same blocks without batchnorms, with biases."""
     return Net((2, 6, 6), [
@@ -118,6 +167,7 @@ def plain_residual(rng: Rng) -> Net:
     ])  # fmt: skip
 
 
+@alive
 def integers(rng: Rng) -> Net:
     """Small whole numbers: sums that are exactly 0, pools with ties, neurons at their hinge."""
 

@@ -82,9 +82,18 @@ def fitted(net: Net, samples: Sequence[Array], estimator: str) -> dict[str, Arra
 
 
 def pattern_net(
-    net: Net, x: Array, seed: Array, patterns: Mapping[str, Array], *, attribution: bool
+    net: Net,
+    x: Array,
+    seed: Array,
+    patterns: Mapping[str, Array],
+    *,
+    attribution: bool,
+    mask: bool = True,
 ) -> Array:
-    """Pull a seed back with a in place of w, or w * a; ReLU and max pool as in the gradient."""
+    """Pull a seed back with a in place of w, or w * a; ReLU and max pool as in the gradient.
+
+    Without `mask`, ReLUs are left out.
+    """
     values = net.forward(x)
 
     def back(step: Step, reads: Sequence[Array], y: Array, m: Array) -> Sequence[Array]:
@@ -93,7 +102,7 @@ def pattern_net(
         if step.kind == "add":
             return [m for _ in reads]
         if step.kind == "relu":
-            return [m * (y > 0)]
+            return [m * (y > 0) if mask else m]
         if step.kind == "maxpool":
             found = np.zeros_like(reads[0])
             for j, window in enumerate(net.windows(step)):

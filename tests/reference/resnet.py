@@ -161,6 +161,20 @@ def merged(net: Net) -> Net:
     return Net(net.shape, steps)
 
 
+def merged_ahead(net: Net) -> Net:
+    """Return the network with batchnorms inside the layers that read them, padding and all."""
+    norms = {s.name: s for s in net.steps if s.kind == "batchnorm"}
+    layers = [s for s in net.steps if s.kind in ("conv", "dense") and s.reads[0] in norms]
+    taken = {s.reads[0] for s in layers}
+    around = {s.name: replace(s, reads=norms[s.reads[0]].reads) for s in layers}
+    found = Net(net.shape, [around.get(s.name, s) for s in net.steps if s.name not in taken])
+    for step in layers:
+        norm, own = net.linear(norms[step.reads[0]]), net.linear(step)
+        bias = own.matrix @ norm.bias + own.bias
+        found.replace(step.name, Linear(own.matrix @ norm.matrix, bias, own.window))
+    return found
+
+
 def contrastive_lrp(net: Net, x: Array, target: int, *, positive: bool) -> Array:
     """Return ``n(R(y_k)) - n(R(y_not k))`` under z_plus ([LIE] eq. 15), n divides by the sum."""
     scores = net.forward(x)[net.out]
@@ -195,7 +209,7 @@ def quantized(a: Array, bins: int, reading: str) -> Array:
     if reading == "code":
         edges = np.linspace(low, high, bins)
         return np.array([max(e for e in edges if e <= v) for v in a.ravel()]).reshape(a.shape)
-    steps = np.floor((a - low) / ((high - low) / bins))
+    steps = np.floor(bins * (a - low) / (high - low))  # exactly `bins` at the maximum
     return low + steps * (bins if reading == "printed" else (high - low) / bins)
 
 

@@ -19,7 +19,10 @@ Rng = np.random.Generator
 
 @pytest.mark.parametrize("make", nets.NETS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("method", ["pattern_net", "pattern_attribution"])
-def test_patterns(make: Callable[[Rng], Net], method: str, rng: Rng, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask", ["relu", "none"])
+def test_patterns(
+    make: Callable[[Rng], Net], method: str, mask: str, rng: Rng, tmp_path: Path
+) -> None:
     net = make(rng)
     layers = [s for s in net.steps if s.kind in ("conv", "dense")]
     patterns = {f"{s.name}.w": nets.single(rng.normal(size=s.p["w"].shape)) for s in layers}
@@ -28,6 +31,8 @@ def test_patterns(make: Callable[[Rng], Net], method: str, rng: Rng, tmp_path: P
     agree(
         net, {"x": drawn(net, rng)},
         lambda one: pattern_net(net, one, seed, patterns,
-                                attribution=method == "pattern_attribution"),
-        method=method, target=2, seed_value="one", set={"patterns": str(tmp_path / "patterns.npz")},
+                                attribution=method == "pattern_attribution",
+                                mask=mask == "relu"),
+        method=method, target=2, seed_value="one",
+        set={"patterns": str(tmp_path / "patterns.npz"), "mask": mask},
     )  # fmt: skip

@@ -20,6 +20,7 @@ from tests.reference.resnet import (
     excitation,
     explain,
     merged,
+    merged_ahead,
     quantized,
 )
 from tests.reference.walk import Relevance, one_hot
@@ -81,7 +82,8 @@ def test_a_residual_policy(
                        identity_skips=skips)  # fmt: skip
 
     # under epsilon a branch is divided by itself, and next to 0 float32 has no digits of it
-    single = None if rule == "epsilon" and policy != "proportional" else SINGLE
+    whole = policy == "proportional" and skips == "include"
+    single = SINGLE if rule == "z_plus" or whole else None
     agree(
         net, {"x": drawn(net, rng)}, wanted, single=single, method="lrp", composite=rule, target=2,
         residual=policy, account="explicit", set={"identity_skips": skips},
@@ -95,6 +97,7 @@ def test_batchnorms(how: str, rng: Rng) -> None:
     seen = merged(net) if how == "merge" else net
     agree(
         net, {"x": drawn(net, rng)}, lambda x: explain(seen, x, logit(net, x, 0), rules),
+        single=SINGLE if how != "pass" else None,  # z of a sum that cancels divides R itself
         method="lrp", composite="epsilon", target=0, account="explicit", set={"batchnorm": how},
     )  # fmt: skip
 
@@ -136,6 +139,16 @@ def test_contrastive_excitation_backprop(rng: Rng) -> None:
         net, {"x": drawn(net, rng)}, lambda x: explain(net, x, one_hot(net, 1), rules).x,
         method="excitation_backprop", target=1,
         set={"contrastive": True, "z_plus_bias": "none", "z_plus_dense_bias": "none"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "z_plus", "alpha5_beta4", "gamma", "w_square", "flat"])
+def test_batchnorms_in_front(rule: str, rng: Rng) -> None:
+    net = nets.normalised(rng)
+    seen, rules = merged_ahead(net), {**EPSILON, **COMPOSITES[rule][0]}
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(seen, x, logit(net, x, 0), rules),
+        method="lrp", composite=rule, target=0, account="explicit",
     )  # fmt: skip
 
 
@@ -232,4 +245,21 @@ def test_heat(reading: str, rng: Rng) -> None:
     agree(
         net, {"x": drawn(net, rng)}, wanted, single=2 / 7 + SINGLE, method="lrp",
         composite="lrp_resnet", target=1, readout="heat", set={"quantize": reading},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("reading", ["scaled", "printed", "code"])
+@pytest.mark.parametrize("bins", [8, 5])
+def test_the_edges_of_heat(reading: str, bins: int, rng: Rng) -> None:
+    """The largest entry of every sample is on the last edge, however its quotients round."""
+    net = nets.vgg(rng)
+    rules = dict.fromkeys(("conv", "dense"), lrp.z_plus(ZENNIT))
+
+    def wanted(x: Array) -> Array:
+        found = explain(net, x, logit(net, x, 1), rules).x
+        return quantized(found.reshape(net.shape).sum(axis=0), bins, reading)
+
+    agree(
+        net, {"x": drawn(net, rng, 24)}, wanted, single=None, method="lrp", composite="z_plus",
+        target=1, readout="heat", set={"quantize": reading, "bins": bins},
     )  # fmt: skip

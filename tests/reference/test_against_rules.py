@@ -25,6 +25,7 @@ RULES: tuple[tuple[str, Mapping[str, Any], Callable[[lrp.Flavor], lrp.Rule], str
      "zennit innvestigate"),
     ("alpha_beta", {"alpha": 5, "beta": 4}, lambda f: lrp.alpha_beta(f, 5, 4),
      "zennit innvestigate"),
+    ("alpha1_beta0", {}, lambda f: lrp.alpha_beta(f, 1, 0), "zennit captum innvestigate"),
     ("gamma", {}, lambda f: lrp.gamma(f, 0.25), "zennit captum"),
     ("gamma", {"gamma": 2}, lambda f: lrp.gamma(f, 2), "zennit captum"),
     ("w_square", {}, lrp.w_square, "zennit innvestigate"),
@@ -74,6 +75,7 @@ def test_a_rule(
         agree(
             net, {"x": x}, wanted, method="lrp", composite=name, flavor=flavor, target=target,
             seed_value=value, account="explicit", set=dict(numbers),
+            zero=not (net.steps[0].p["w"][target] > 0).any(),
         )  # fmt: skip
 
 

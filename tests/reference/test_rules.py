@@ -90,6 +90,13 @@ def test_merged_batchnorms_leave_the_output_as_it_is(rng: Rng) -> None:
     np.testing.assert_allclose(one, two, rtol=1e-12)
 
 
+def test_batchnorms_merged_ahead_leave_the_output_as_it_is(rng: Rng) -> None:
+    net = nets.normalised(rng)
+    x = rng.normal(size=net.shape)
+    one, two = (n.forward(x)[net.out] for n in (net, resnet.merged_ahead(net)))
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+
+
 def test_quantization(rng: Rng) -> None:
     a = rng.normal(size=(6, 5))
     maps = {k: resnet.quantized(a, 8, k) for k in ("printed", "scaled", "code")}
