@@ -20,7 +20,7 @@ from rfponnx.errors import ModelError
 from rfponnx.graph.external import is_external
 from rfponnx.graph.load import Loaded
 from rfponnx.graph.meaning import in_new_words
-from rfponnx.graph.walk import order
+from rfponnx.graph.walk import order, reads
 
 #: Initializers up to this many elements stay visible to the converter, which reads some of them.
 SMALL = 512
@@ -171,6 +171,7 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     light = outline(proto)
     # The converter refuses IR < 3; the IR of its result is not used.
     light.ir_version = max(light.ir_version, 3)
+    _drop_unread(light)
     try:
         done = version_converter.convert_version(light, version)
         if lost := _outputs(light) - _outputs(done):
@@ -193,6 +194,15 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     del result.opset_import[:]
     result.opset_import.extend([helper.make_opsetid("", version), *kept])
     return result
+
+
+def _drop_unread(light: ModelProto) -> None:
+    """Leave out statistics of training that nobody reads: newer opsets have them no more."""
+    read = {name for node in light.graph.node for name in reads(node)}
+    read |= {value.name for value in light.graph.output}
+    for node in light.graph.node:
+        while node.op_type == "BatchNormalization" and node.output[-1] not in read:
+            del node.output[-1]
 
 
 def _constant(tensor: TensorProto) -> NodeProto:
