@@ -171,7 +171,7 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     light = outline(proto)
     # The converter refuses IR < 3; the IR of its result is not used.
     light.ir_version = max(light.ir_version, 3)
-    _drop_unread(light)
+    training = _training(light)
     try:
         done = version_converter.convert_version(light, version)
         if lost := _outputs(light) - _outputs(done):
@@ -187,6 +187,10 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     have = {t.name for t in proto.graph.initializer} | {v.name for v in proto.graph.input}
     # as nodes: before IR 4 a new initializer would have to become an input too
     added = [_constant(t) for t in done.graph.initializer if t.name not in have]
+    for node in done.graph.node:
+        if statistics := training.get(node.output[0] if node.output else ""):
+            node.output.extend(statistics)
+            node.attribute.append(helper.make_attribute("training_mode", 1))
     made = in_new_words(done.graph, default_opset(proto), version)
     nodes = _restored(proto.graph.node, made)
     result = _with_nodes(proto, [*added, *nodes])
@@ -196,13 +200,21 @@ def _raised(proto: ModelProto, version: int, name: str) -> ModelProto:
     return result
 
 
-def _drop_unread(light: ModelProto) -> None:
-    """Leave out statistics of training that nobody reads: newer opsets have them no more."""
+def _training(light: ModelProto) -> dict[str, list[str]]:
+    """Leave out statistics of a batch that nobody reads, which the converter refuses.
+
+    Returns, by what such a node makes of its own batch, the two that newer opsets still have.
+    """
     read = {name for node in light.graph.node for name in reads(node)}
     read |= {value.name for value in light.graph.output}
+    found = {}
     for node in light.graph.node:
-        while node.op_type == "BatchNormalization" and node.output[-1] not in read:
-            del node.output[-1]
+        if node.op_type != "BatchNormalization" or len(node.output) < 2:
+            continue
+        if read.isdisjoint(node.output[1:]):
+            found[node.output[0]] = list(node.output[1:3])
+            del node.output[1:]
+    return found
 
 
 def _constant(tensor: TensorProto) -> NodeProto:
