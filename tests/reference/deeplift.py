@@ -6,11 +6,11 @@ difference and one for the negative part; rescale keeps them equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tests.reference.net import Array, Net, Step
+from tests.reference.net import ACTIVATIONS, Array, Net, Step
 from tests.reference.walk import backward, one_hot, rearranged
 
 VARIANTS = ("rescale", "reveal_cancel", "no_crossing")
@@ -30,12 +30,13 @@ def deeplift(net: Net, x: Array, x0: Array, target: int, variant: str) -> Array:
             return [through(np.eye(len(d)), d, m, variant) for d in deltas]
         if step.kind == "maxpool":
             return [_max_pool(net, step, reads[0], base[step.reads[0]], m)]
-        if step.kind == "relu":
+        if step.kind in ACTIVATIONS:
             if variant == "rescale":
                 return [m * _slope(reads[0], deltas[0], changes[step.name])]
             z0 = base[step.reads[0]]
             parts = _sums(net, step.reads[0], changes)
-            return [m * _two_slopes(reads[0], z0, *parts, NEAR[variant])]
+            f = ACTIVATIONS[step.kind]
+            return [m * _two_slopes(f, reads[0], z0, *parts, NEAR[variant])]
         return [through(net.linear(step).matrix, deltas[0], m, variant)]
 
     arrived = backward(net, values, np.stack([one_hot(net, target)] * 2), back)["x"]
@@ -82,12 +83,13 @@ def _sums(net: Net, name: str, changes: dict[str, Array]) -> tuple[Array, Array]
     return np.maximum(terms, 0).sum(axis=1), np.minimum(terms, 0).sum(axis=1)
 
 
-def _two_slopes(z: Array, z0: Array, p: Array, n: Array, near: float) -> Array:
-    """Return what P and N do to a ReLU, on the mean of both orders, divided by P and by N."""
+def _two_slopes(
+    f: Callable[[Array], Array], z: Array, z0: Array, p: Array, n: Array, near: float
+) -> Array:
+    """Return what P and N do to f, on the mean of both orders, divided by P and by N.
 
-    def f(v: Array) -> Array:
-        return np.maximum(v, 0)
-
+    Where a part is next to nothing, the slope of a ReLU at z; the others are not brought there.
+    """
     rise = (f(z0 + p) - f(z0) + f(z0 + n + p) - f(z0 + n)) / 2
     fall = (f(z0 + n) - f(z0) + f(z0 + p + n) - f(z0 + p)) / 2
     found = []

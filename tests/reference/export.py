@@ -16,6 +16,7 @@ from tests.reference.net import Array, Net, Step
 OPS = {
     "conv": "Conv", "dense": "Gemm", "batchnorm": "BatchNormalization", "relu": "Relu",
     "maxpool": "MaxPool", "avgpool": "AveragePool", "global": "GlobalAveragePool",
+    "leaky": "LeakyRelu", "tanh": "Tanh", "sigmoid": "Sigmoid",
     "flatten": "Flatten", "add": "Add", "concat": "Concat",
 }  # fmt: skip
 STORED = {"conv": "wb", "dense": "wb", "batchnorm": ("scale", "shift", "mean", "var")}
@@ -47,6 +48,8 @@ def _node(step: Step, stored: list[str]) -> NodeProto:
         attrs["pads"] = [p.get("pad", 0)] * 4
     if step.kind == "conv":
         attrs["group"] = p.get("group", 1)
+    if step.kind == "leaky":
+        attrs["alpha"] = 0.125
     if step.kind == "dense":
         attrs["transB"] = 1
     if step.kind == "batchnorm":

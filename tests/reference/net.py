@@ -21,7 +21,7 @@ Index = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step: conv, dense, batchnorm, relu, maxpool, avgpool, global, flatten, add or concat.
+    """One step: conv, dense, batchnorm, maxpool, avgpool, global, flatten, add, concat, a function.
 
     Attributes
     ----------
@@ -50,6 +50,15 @@ class Linear:
     matrix: Array
     bias: Array
     window: Array
+
+
+#: Functions of one entry, by kind of step.
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky": lambda z: np.where(z > 0, z, 0.125 * z),
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+}
 
 
 class Net:
@@ -94,8 +103,8 @@ class Net:
 
     def value(self, step: Step, reads: Sequence[Array]) -> Array:
         """Return the value of a step at the values it reads."""
-        if step.kind == "relu":
-            return np.maximum(reads[0], 0)
+        if step.kind in ACTIVATIONS:
+            return ACTIVATIONS[step.kind](reads[0])
         if step.kind == "maxpool":
             return np.array([max(reads[0][i] for i in w) for w in self.windows(step)])
         if step.kind == "add":

@@ -104,6 +104,17 @@ def vgg(rng: Rng) -> Net:
 
 
 @alive
+def smooth(rng: Rng) -> Net:
+    """Activations that are no ReLU, one of them not 0 at 0."""
+    return Net((2, 5, 5), [
+        conv(rng, "c1", "x", 3, 2, pad=1), Step("a1", "leaky", ("c1",)),
+        conv(rng, "c2", "a1", 3, 3, stride=2), Step("a2", "tanh", ("c2",)),
+        Step("f", "flatten", ("a2",)), dense(rng, "d1", "f", 5, 12), Step("a3", "sigmoid", ("d1",)),
+        dense(rng, "scores", "a3", 3, 5),
+    ])  # fmt: skip
+
+
+@alive
 def pools(rng: Rng) -> Net:
     """Two max pools with overlap and padding, an average pool, a concat of two branches."""
     return Net((2, 8, 8), [

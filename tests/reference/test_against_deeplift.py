@@ -16,7 +16,7 @@ from tests.reference.resnet import merged
 Rng = np.random.Generator
 
 
-@pytest.mark.parametrize("make", nets.NETS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("make", [*nets.NETS, nets.smooth], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("zero", [True, False], ids=["zero", "drawn"])
 def test_deeplift(make: Callable[[Rng], Net], variant: str, zero: bool, rng: Rng) -> None:

@@ -248,6 +248,15 @@ def test_heat(reading: str, rng: Rng) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("rule", ["epsilon", "z_plus", "gamma", "alpha5_beta4", "w_square", "flat"])
+def test_relevance_passes_any_activation(rule: str, rng: Rng) -> None:
+    net, rules = nets.smooth(rng), {**EPSILON, **COMPOSITES[rule][0]}
+    agree(
+        net, {"x": drawn(net, rng)}, lambda x: explain(net, x, logit(net, x, 1), rules),
+        method="lrp", composite=rule, target=1, account="explicit",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("reading", ["scaled", "printed", "code"])
 @pytest.mark.parametrize("bins", [8, 5])
 def test_the_edges_of_heat(reading: str, bins: int, rng: Rng) -> None:

@@ -14,7 +14,7 @@ from tests.reference.export import export
 from tests.reference.net import Array, Net, Step
 
 Rng = np.random.Generator
-every_net = pytest.mark.parametrize("make", nets.NETS, ids=lambda f: f.__name__)
+every_net = pytest.mark.parametrize("make", [*nets.NETS, nets.smooth], ids=lambda f: f.__name__)
 
 
 @every_net
