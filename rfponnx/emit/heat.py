@@ -25,7 +25,8 @@ def quantised(b: Builder, options: Options, value: Value, tensor: str, rank: int
     safe = b.op("Where", flat, b.floats(1.0, dtype), width)
     level = b.op("Floor", b.op("Div", b.op("Sub", value.name, low), safe))
     if how != "printed":  # the maximum itself is the last edge, whatever rounding makes of it
-        level = b.op("Min", level, b.floats(float(count), dtype))
+        top = b.op("GreaterOrEqual", value.name, high)
+        level = b.op("Where", top, b.floats(float(count), dtype), level)
     unit = b.floats(float(bins), dtype) if how == "printed" else safe
     found = b.op("Add", low, b.op("Mul", level, unit))
     return Value(b.op("Where", flat, value.name, found), value.stack)

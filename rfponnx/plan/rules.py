@@ -35,7 +35,6 @@ from rfponnx.rules.composite import PLACES, Composite
 from rfponnx.rules.convention import Convention
 from rfponnx.rules.rule import Rule, rule
 
-
 #: Operators all of whose entries are entries of an operand: nothing is padded or left at 0.
 COVERING = frozenset(
     {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"}

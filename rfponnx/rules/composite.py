@@ -54,7 +54,11 @@ def _named(name: str, conv: str, **more: str) -> Composite:
 #: The composites by name.
 COMPOSITES: Mapping[str, Composite] = MappingProxyType(
     {
-        **{name: _everywhere(name) for name in RULES if name not in ("norm", "ones_plus", "contrastive")},
+        **{
+            name: _everywhere(name)
+            for name in RULES
+            if name not in ("norm", "ones_plus", "contrastive")
+        },
         "epsilon_plus": _named("epsilon_plus", "z_plus"),
         "epsilon_plus_flat": _named("epsilon_plus_flat", "z_plus", first="flat"),
         "epsilon_alpha2_beta1": _named("epsilon_alpha2_beta1", "alpha2_beta1"),
