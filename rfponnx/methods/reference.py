@@ -11,6 +11,7 @@ from rfponnx.emit.attribution import channel_axis
 from rfponnx.errors import OptionError
 from rfponnx.graph.builder import Builder
 from rfponnx.methods.inputs import reference_input
+from rfponnx.ops.activation import exactly
 
 BLUR = 11  # entries of the window of a blurred reference along each axis
 
@@ -35,7 +36,8 @@ def reference_of(b: Builder, tensor: str, given: Any) -> str:
     except (TypeError, ValueError):
         hint = "give a number, blur, input or FILE.npy"
         raise OptionError(f"the reference is `{given}`", "--set reference", hint) from None
-    return b.op("Expand", b.floats(value, b.dtype(tensor)), b.shape(tensor))
+    dtype = b.dtype(tensor)
+    return b.op("Expand", exactly(value).emit(b, dtype), b.shape(tensor))
 
 
 def _stored(path: Path, tensor: str) -> np.ndarray[Any, Any]:

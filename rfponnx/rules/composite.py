@@ -51,6 +51,9 @@ def _named(name: str, conv: str, **more: str) -> Composite:
     return Composite(name, {"conv": conv, "dense": "epsilon", **more})
 
 
+#: Rules that are made for some layers, not for all.
+PARTIAL = ("norm", "ones_plus", "contrastive")
+
 #: The composites by name.
 COMPOSITES: Mapping[str, Composite] = MappingProxyType(
     {
