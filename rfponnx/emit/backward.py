@@ -41,6 +41,12 @@ class Backward:
         self.bias: dict[str, Value] = {}
         self.leak: dict[str, Value] = {}
         self._arrived: dict[str, list[Value]] = {name: [seed] for name, seed in seeds.items()}
+        for name, seed in seeds.items():
+            if accounts and name not in plan.carried:  # no linear map leads there: all is bias
+                itself = name in plan.relevance
+                self.bias[name] = (
+                    seed if itself else Value(b.op("Mul", seed.name, name), seed.stack)
+                )
         for step in reversed(plan.steps):
             with b.at(step.node.label), guarded(f"node `{step.node.label}` ({step.node.op})"):
                 self._step(step)

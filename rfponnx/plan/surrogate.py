@@ -127,12 +127,12 @@ class Surrogate:
     def x_part(self, part: Part, x: str) -> Expr | None:
         """Return X_t; ``None`` where it is 0."""
         v, positive = tensor(x), x in self.facts.positive
-        if part.x in ("-low", "-high"):
-            low = part.x == "-low"
+        if part.x in ("x-low", "x-high"):
+            low = part.x == "x-low"
             given = self.rule.numbers.low if low else self.rule.numbers.high
             axes = ints(range(1, max(self.facts.graph.rank(x) or 1, 1)))
             end = (least if low else most)(v, axes) if isinstance(given, str) else number(given)
-            return applied("Expand", -end, shape(x))
+            return v - end
         if part.x == "1":
             return applied("Expand", number(1), shape(x))
         if part.x == "x" or (part.x == "x+" and positive):
@@ -222,6 +222,9 @@ class Surrogate:
     def _sign(self, part: Part, x: str) -> int:
         w = 1 if self.layer.kind == "pool" else SIGNS.get(part.w, 0)
         positive = x in self.facts.positive
+        if part.x in ("x-low", "x-high"):
+            own = isinstance(self.rule.numbers.low, str) and isinstance(self.rule.numbers.high, str)
+            return w * (1 if part.x == "x-low" else -1) * own
         return w * (1 if positive and part.x in ("x", "x-") else SIGNS.get(part.x, 0))
 
     def kept(self, group: Group) -> Expr | float:

@@ -28,7 +28,7 @@ class Part:
         ``w``, ``w+``, ``w-``, ``w2`` (squared), ``1``, ``gw+``, ``gw-``, ``w+gw+``, ``w+gw-``
         (g is gamma).
     x
-        ``x``, ``x+``, ``x-``, ``1``, ``-low``, ``-high``.
+        ``x``, ``x+``, ``x-``, ``1``, ``x-low``, ``x-high``.
     """
 
     w: str = "w"
@@ -176,8 +176,8 @@ def flat(c: Convention, kind: str) -> Rule:
 
 
 def z_box(c: Convention, kind: str) -> Rule:
-    """``w x - w+ low - w- high``: the bias cancels."""
-    parts = (Part(), Part("w+", "-low"), Part("w-", "-high"))
+    """``w x - w+ low - w- high``, as two products that never cancel; the bias does."""
+    parts = (Part("w+", "x-low"), Part("w-", "x-high"))
     return Rule("z_box", (Group(parts),), c.stabiliser, c.sign, c)
 
 
