@@ -129,14 +129,18 @@ class Attribution:
             whole_sum = zero
         else:
             whole_sum = totals.over([(v, t) for t, v in maps.inputs.items()], zero)
+        self.rows(rows, whole_sum, totals, seed)
+
+    def rows(self, rows: list[str], total: str, totals: Totals, seed: Seed) -> None:
+        """Write ``source_relevance`` ``[S+1, N]`` from the sums per source and over all."""
+        b = self.b
         taken = rows[0] if len(rows) == 1 else b.op("Sum", *rows)
-        rows.append(b.op("Sub", whole_sum, taken))
         axis = int(seed.total.stack)
-        parts = [b.op("Unsqueeze", r, b.ints([axis])) for r in rows]
+        parts = [b.op("Unsqueeze", r, b.ints([axis])) for r in (*rows, b.op("Sub", total, taken))]
         name = b.named(b.name("source_relevance"), "Concat", *parts, axis=axis)
         lead = (self._targets(),) if axis else ()
-        shape = (*lead, len(rows), *self._length(totals))
-        dtype = b.dtype(plan.explained[0].tensor)
+        shape = (*lead, len(parts), *self._length(totals))
+        dtype = b.dtype(self.plan.explained[0].tensor)
         self.results.append(Result(name, dtype, shape, kind="sources"))
 
     def _rest(self, totals: Totals, maps: Maps, seed: Seed) -> str:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from rfponnx.emit.readout import Result
 from rfponnx.graph.builder import Builder
-from rfponnx.methods import averaged, backward, cam, deeplift, rfp
+from rfponnx.methods import averaged, backward, cam, deeplift, rfp, sources
 from rfponnx.plan.plan import Plan
 
 Emit = Callable[[Plan, Builder], tuple[Result, ...]]
@@ -26,4 +26,6 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
 
 def emit(plan: Plan, b: Builder) -> tuple[Result, ...]:
     """Write the overlay of a plan; return the outputs to declare."""
+    if plan.options.readout == "sources" and plan.options.way.single:
+        return (sources.pushed_sources if plan.direction == "forward" else backward.single)(plan, b)
     return EMITTERS.get(plan.options.method, backward.single)(plan, b)

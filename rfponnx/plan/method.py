@@ -97,7 +97,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         for m in (
             Method(
                 "rfp", "forward", "r_out = A r_in for every source [RFP]",
-                {"eps": 1e-6, "shift": 0.0}, "weighted", "auto",
+                {"eps": 1e-6, "shift": 0.0}, "weighted", "auto", times_input=True,
+                conserves=True,
             ),
             Method("lrp", "backward", "R_i = sum_j c_ij / d_j R_j [LRP]", **_LRP),
             _gradient("gradient", "dy / dx"),

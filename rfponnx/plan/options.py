@@ -139,7 +139,7 @@ class Options:
     @property
     def backward(self) -> bool:
         """Whether relevance is pulled back from one explained tensor."""
-        return self.way.direction == "backward"
+        return self.way.direction == "backward" or self.readout == "sources"
 
     @property
     def ruled(self) -> bool:

@@ -12,6 +12,7 @@ from rfponnx.ops.op import At, Linearisation, Op, refused
 from rfponnx.ops.rearrange import encoded
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.deeplift import Secants
+from rfponnx.plan.direction import direction
 from rfponnx.plan.explained import Explained, explained
 from rfponnx.plan.facts import Facts
 from rfponnx.plan.infinite import infinite
@@ -77,6 +78,8 @@ class Plan:
         Tensors at which the backward walk carries relevance itself, not its multiplier.
     others
         Steps of further walks, whose results are added.
+    direction
+        ``forward``: streams are pushed; ``backward``: what is explained is pulled back.
     rules
         The rule of each layer and why, by the tensor it makes.
     """
@@ -97,6 +100,7 @@ class Plan:
     convention: Convention = DEFAULT
     targets: tuple[Target, ...] = ()
     others: tuple[tuple[Step, ...], ...] = ()
+    direction: str = "forward"
 
     @property
     def carries_bias(self) -> bool:
@@ -177,13 +181,16 @@ def make_plan(
         )  # fmt: skip
         walks, stepped = [order], [*stepped, *found]
     steps, *others = (tuple(_alive(walk, groups)) for walk in walks)
+    linear = options.way.single and not (under and under.relevance)
+    chosen, why = direction(options, steps, linear=linear)
+    stepped = [*stepped, *([f"{chosen}: {why}"] if why else [])]
     unreached = tuple(e.output for e in wanted if e not in reached)
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,
         frozenset(flow.carried), infinite(graph) if options.bias != "separate" else frozenset(),
         (*notes, *stepped),
         under.relevance if under else frozenset(), under.rules if under else {},
-        recipe.convention if recipe else Convention(), aims, tuple(others),
+        recipe.convention if recipe else Convention(), aims, tuple(others), chosen,
     )  # fmt: skip
 
 
