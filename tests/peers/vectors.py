@@ -19,7 +19,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "peers"
 NETS = ("plain", "residual", "dense", "dead")
 INPUT, OUTPUT = "image", "logits"
 #: What the box rule is told; what DeepLIFT compares with.
-LOW, HIGH, REFERENCE = -2.0, 2.5, 0.3
+LOW, HIGH, REFERENCE = -2.0, 2.5, 0.25
+NINTH = float(np.float32(1 / 9))
 #: Each class with one of the two seeds; the peers are linear in the seed.
 SEEDS = {"argmax": "logit", "3": "one"}
 
@@ -96,9 +97,9 @@ ASKS: Mapping[str, tuple[Ask, ...]] = {
     "captum/integrated_gradients_left": (
         method("integrated_gradients", steps=10, quadrature="left"),
     ),
-    # its weights sum to 0.9: ten points, nine intervals, and each a tenth
+    # its weights do not sum to 1: nine points, eight intervals, and each a ninth, in float32
     "captum/integrated_gradients_trapezoid": (
-        method("integrated_gradients", scale=0.9, steps=9, quadrature="trapezoid"),
+        method("integrated_gradients", scale=8 * NINTH, steps=8, quadrature="trapezoid"),
     ),
     "captum/grad_cam": (method("grad_cam", relu=False, resize=False),),
     "captum/grad_cam_relu": (method("grad_cam", relu=True, resize=False),),
