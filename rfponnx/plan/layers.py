@@ -75,7 +75,9 @@ def layered(facts: Facts, order: Sequence[Found], kept: Collection[str]) -> list
         if joins and readers[x] == 1 and x not in kept and isinstance(below, Layer):
             del found[x]
             rectified = node.op == "Relu"
-            found[y] = (below.node, y, replace(below, y=y, rectified=rectified))
+            through = (*below.through, x)
+            joined = replace(below, y=y, rectified=rectified, through=through)
+            found[y] = (below.node, y, joined)
         else:
             found[y] = (node, y, made)
     return placed(list(found.values()))

@@ -167,23 +167,11 @@ def make_plan(
         not options.bias.startswith("split") and not options.way.whole
     ):  # which divides the offset of every layer
         order = merged(facts, order, kept)
-    walks = [order]
-    if options.method == "deeplift":
-        place = f"{free_prefix(graph)}/reference"
-        there = {t: f"{place}/{t}" for t in downstream(graph, starts)}
-        secants = Secants(facts, there, flow.carried, options.value("variant"))
-        walks = secants.steps(flow.order(needed), kept)
-    if options.method in ("pattern_net", "pattern_attribution"):
-        order, found = patterned(
-            facts, flow.order(needed), read_patterns(options.value("patterns")),
-            times_weight=options.method == "pattern_attribution",
-            masked=options.value("mask") == "relu",
-        )  # fmt: skip
-        walks, stepped = [order], [*stepped, *found]
+    walks, told = _walks(graph, options, facts, flow, needed, order, kept)
     steps, *others = (tuple(_alive(walk, groups)) for walk in walks)
     linear = options.way.single and not (under and under.relevance)
     chosen, why = direction(options, steps, linear=linear)
-    stepped = [*stepped, *([f"{chosen}: {why}"] if why else [])]
+    stepped = [*stepped, *told, *([f"{chosen}: {why}"] if why else [])]
     unreached = tuple(e.output for e in wanted if e not in reached)
     return Plan(
         graph, options, checked, masks, groups, steps, reached, unreached,
@@ -192,6 +180,31 @@ def make_plan(
         under.relevance if under else frozenset(), under.rules if under else {},
         recipe.convention if recipe else Convention(), aims, tuple(others), chosen,
     )  # fmt: skip
+
+
+def _walks(
+    graph: Graph,
+    options: Options,
+    facts: Facts,
+    flow: Flow,
+    needed: set[str],
+    order: list[tuple[Node, str, Linearisation]],
+    kept: Collection[str],
+) -> tuple[list[list[tuple[Node, str, Linearisation]]], list[str]]:
+    """Return the steps of each walk, of methods with maps of their own too, and what to say."""
+    if options.method == "deeplift":
+        place = f"{free_prefix(graph)}/reference"
+        there = {t: f"{place}/{t}" for t in downstream(graph, flow.starts)}
+        secants = Secants(facts, there, flow.carried, options.value("variant"))
+        return secants.steps(flow.order(needed), kept), []
+    if options.method in ("pattern_net", "pattern_attribution"):
+        steps, told = patterned(
+            facts, flow.order(needed), read_patterns(options.value("patterns")),
+            times_weight=options.method == "pattern_attribution",
+            masked=options.value("mask") == "relu",
+        )  # fmt: skip
+        return [steps], told
+    return [order], []
 
 
 def _check_taps(options: Options, graph: Graph, reached: Collection[str]) -> None:

@@ -94,7 +94,7 @@ def divided(
     if c.residual == "symmetric":
         count = number(1) / len(shared)
         terms = tuple(_share(layer, t, count, value, carried) for t in shared)
-        return Linearisation(terms, note="symmetric", tangent=False)
+        return Linearisation(terms, note="symmetric", tangent=False, through=layer.through)
     sizes = summed([absolute(tensor(t.x)) for t in shared])
     assert sizes is not None
     there = not_less(sizes, TINY)
@@ -104,7 +104,10 @@ def divided(
         v = tensor(t.x)
         start = Gain(absolute(v) if t.x in carried.below else sign(v), t.x, t.x)
         parts.append(Term(t.x, then(start, Gain(per, layer.y, layer.y))))
-    return Linearisation(tuple(parts), note="ratio", tangent=False, leak=value * (1 - there))
+    lost = value * (1 - there)
+    return Linearisation(
+        tuple(parts), note="ratio", tangent=False, leak=lost, through=layer.through
+    )
 
 
 def _share(layer: Layer, term: Term, count: Expr, value: Expr, carried: Carried) -> Term:

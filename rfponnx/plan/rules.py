@@ -60,13 +60,13 @@ class Recipe:
     def text(self, layer: Layer) -> tuple[str, str]:
         """Return the rule of a layer with or without weights, and why."""
         label = layer.node.label
-        given = (f"composite {self.composite.name}", tuple(self.composite.rules.items()))
+        given = (self.composite.name, tuple(self.composite.rules.items()))
         for where, rules in (("--rule", self.asked), given):
             latest = tuple(reversed(rules))
             hits = [(p, r) for p, r in latest if p not in PLACES and fits(label, p)]
             hits += [(p, r) for place in places_of(layer) for p, r in latest if p == place]
             if hits:
-                return hits[0][1], f"{where}, {hits[0][0]}"
+                return hits[0][1], f"{hits[0][0]} of {where}"
         return {"batchnorm": "epsilon"}.get(layer.kind, "norm"), layer.kind
 
     def check(self, labels: Sequence[str]) -> None:
@@ -149,7 +149,7 @@ def ruled(
     skipped = skips(facts.graph, steps)
     wanting = _relevance(facts, steps, chosen, recipe.convention, seeded, skipped)
     relevance = wanting & frozenset(carried)
-    found = []
+    found, policies = [], {}
     for node, y, made in steps:
         here = Carried(y in relevance, frozenset(t.x for t in made.terms if t.x in relevance))
         if not isinstance(made, Layer):
@@ -157,12 +157,13 @@ def ruled(
             continue
         chose, _ = chosen[y]
         if made.kind == "add" and divides(recipe.convention, made, facts.graph):
+            policies[y] = (recipe.convention.residual, "residual sum")
             found.append((node, y, divided(facts, recipe.convention, made, here, skipped, chose)))
         elif chose is None:
             found.append((node, y, passed(y, made, here)))
         else:
             found.append((node, y, surrogate(facts, chose, made, here)))
-    rules = {y: (r.name if r else "pass", why) for y, (r, why) in chosen.items()}
+    rules = {y: (r.name if r else "pass", why) for y, (r, why) in chosen.items()} | policies
     return Ruled(tuple(found), relevance, rules, tuple(_notes(steps, recipe, chosen)))
 
 
@@ -291,6 +292,9 @@ def _pooled(facts: Facts, steps: Sequence[Step], convention: Convention) -> Iter
     for node, y, made in steps:
         if convention.maxpool == "winner" or node.op != "MaxPool" or isinstance(made, Layer):
             yield node, y, made
+            continue
+        if convention.maxpool == "stabilised":
+            yield node, y, Layer(node, "pool", y, y, made.terms, None)
             continue
         form = average_of(facts, node, y, convention.maxpool)
         yield node, y, Layer(node, "pool", y, y, (Term(node.inputs[0], form),), None, exact=False)

@@ -51,7 +51,8 @@ class Convention:
     identity_skips
         Whether a branch that does nothing gets a share: ``include``, ``exclude``.
     maxpool
-        ``winner``, ``average``: of the same windows, ``average2``: of windows of 2 x 2.
+        ``winner``; ``stabilised``: the winner gets ``y / (y + stabiliser)``; ``average``: of the
+        same windows; ``average2``: of windows of 2 x 2.
     seed
         ``logit``, ``one``, ``probability``, ``contrastive``.
     """
@@ -92,7 +93,7 @@ WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "batchnorm": ("merge", "linear", "pass"),
         "residual": ("proportional", "ratio", "symmetric"),
         "identity_skips": ("include", "exclude"),
-        "maxpool": ("winner", "average", "average2"),
+        "maxpool": ("winner", "stabilised", "average", "average2"),
         "seed": ("logit", "one", "probability", "contrastive"),
     }
 )
@@ -112,6 +113,7 @@ FLAVORS: Mapping[str, Convention] = MappingProxyType(
             gamma_bias="plain",
             w_square_bias=False,
             batchnorm="linear",
+            maxpool="stabilised",
         ),
         "innvestigate": Convention(
             eps=1e-7,

@@ -211,7 +211,7 @@ def _lines(
     registry = Registry()
     steps = plan.steps if plan is not None else ()
     planned = {s.y: s.linearisation for s in steps}
-    inside = {z: s.node.label for s in steps for z in s.linearisation.through}
+    inside = {z: _maker(flow.graph, s.y) for s in steps for z in s.linearisation.through}
     for y, (node, made) in flow.found.items():
         if y not in needed or flow.starts.get(y) or isinstance(made, RfpError):
             continue
@@ -219,7 +219,17 @@ def _lines(
         final = planned.get(y, made)
         joined = plan is not None and y not in planned
         how = f"part of `{inside.get(y, '')}`" if joined else described(final, node, y)
-        yield Line(node.label, node.op, op.group if op else "", how, final.note, alive.get(y, ()))
+        note = final.note
+        if plan is not None and y in plan.rules:
+            rule, note = plan.rules[y]
+            how = f"rule {rule}"
+        yield Line(node.label, node.op, op.group if op else "", how, note, alive.get(y, ()))
+
+
+def _maker(graph: Graph, tensor: str) -> str:
+    """Return the name of the node that makes a tensor."""
+    node = graph.producer(tensor)
+    return tensor if node is None else node.label
 
 
 def _gaps(flow: Flow, needed: set[str]) -> Iterator[Gap]:

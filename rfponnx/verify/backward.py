@@ -132,7 +132,7 @@ class BackwardChecks:
                 forward.__dict__.pop(name, None)
         forward.options = replace(
             self.case.options, method="rfp", numbers={}, target="argmax", seed_at=None, taps=(),
-            account="rest", readout="all", linearisation=(("*", "taylor"),),
+            account="rest", readout="all", direction="auto", linearisation=(("*", "taylor"),),
             release=(("*", "none"), *self.case.options.release),
             explain=(self.plan.explained[0].tensor,),
         )  # fmt: skip
