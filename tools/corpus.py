@@ -1,8 +1,10 @@
 """Convert and verify every model of the folder `shared` beside the repository.
 
     python tools/corpus.py [--stage STAGE] [--only PATTERN] [--options "--linearisation taylor"]
+    python tools/corpus.py --backward all
 
-The models are the corpus of architectures (one stage of it, or all) and the trained nets.  Each
+Each model goes forward, and backward by one of a few methods in turn (or by all of them); with
+--options only by these.  The models are the corpus of architectures (one stage of it, or all) and the trained nets.  Each
 is converted and verified in a process of its own, so that a crash or an endless loop costs one
 line and not the run.  Exit 1 if any model fails; without the folder there is nothing to do.
 """
@@ -20,14 +22,21 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 Options = dict[str, Any]
-REPEATED = ("release", "explain", "linearisation")
+REPEATED = ("release", "explain", "linearisation", "rule", "tap")
+#: What every model has to do backward, too.
+BACKWARD = (
+    "--method gradient",
+    "--method lrp --composite epsilon_plus",
+    "--method lrp --composite epsilon_gamma_box",
+    "--method lrp --composite lrp_resnet",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +102,20 @@ def parse_options(text: str) -> Options:
         if key == "source":
             options.setdefault("sources", {})[name] = rest
         elif key == "set":
-            options.setdefault("set", {})[name] = float(rest)
+            options.setdefault("set", {})[name] = rest
         elif key in REPEATED:
-            options[key] = (*options.get(key, ()), value)
+            plural = "rules" if key == "rule" else key
+            options[plural] = (*options.get(plural, ()), value)
         else:
             options[key] = int(value) if value.lstrip("-").isdigit() else value
     return options
 
 
-def attempt(name: str, options: Options) -> Outcome:
+def attempt(name: str, words: str) -> Outcome:
     """Convert and verify one model."""
     import rfponnx
 
+    options = parse_options(words)
     with tempfile.TemporaryDirectory() as folder:
         original = write(name, Path(folder))
         converted = Path(folder) / "converted.onnx"
@@ -117,31 +128,32 @@ def attempt(name: str, options: Options) -> Outcome:
 
 
 def worst(checks: Sequence[Any]) -> float | None:
-    """Return the largest value among the completeness checks."""
-    named = (c for c in checks if "completeness" in str(c.name).lower())
+    """Return the largest value among the checks of completeness or conservation in float64."""
+    laws = ("completeness", "conservation, float64", "duality")
+    named = (c for c in checks if str(c.name).lower().startswith(laws))
     return max((float(c.value) for c in named if isinstance(c.value, int | float)), default=None)
 
 
-def work(name: str, options: Options, results: Connection) -> None:
+def work(name: str, words: str, results: Connection) -> None:
     """Run one model in this process and send its outcome."""
     start = time.perf_counter()
     try:
-        outcome = attempt(name, options)
+        outcome = attempt(name, words)
     except Exception as error:  # whatever it is, it is this model's line
         at = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(at.filename).name}:{at.lineno}"
         text = " ".join(f"{type(error).__name__} ({place}): {error}".split())
         outcome = Outcome(name, False, time.perf_counter() - start, message=text)
-    results.send(outcome)
+    results.send(replace(outcome, name=f"{name} {words}".strip()))
 
 
-def start(name: str, options: Options, context: Any) -> Running:
+def start(name: str, words: str, context: Any) -> Running:
     """Start the process of one model."""
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(name, options, send), daemon=True)
+    process = context.Process(target=work, args=(name, words, send), daemon=True)
     process.start()
     send.close()
-    return Running(name, process, receive, time.perf_counter())
+    return Running(f"{name} {words}".strip(), process, receive, time.perf_counter())
 
 
 def finish(running: Running, limit: float) -> Outcome | None:
@@ -164,14 +176,26 @@ def finish(running: Running, limit: float) -> Outcome | None:
     return outcome
 
 
-def run(queue: list[str], options: Options, jobs: int, limit: float) -> Iterator[Outcome]:
+def runs(chosen: Sequence[str], options: str | None, backward: str) -> list[tuple[str, str]]:
+    """Return every model with the options of each of its runs."""
+    if options is not None:
+        return [(name, options) for name in chosen]
+    found = [(name, "") for name in chosen]
+    if backward == "rotate":
+        found += [(name, BACKWARD[i % len(BACKWARD)]) for i, name in enumerate(chosen)]
+    if backward == "all":
+        found += [(name, words) for words in BACKWARD for name in chosen]
+    return found
+
+
+def run(queue: Sequence[tuple[str, str]], jobs: int, limit: float) -> Iterator[Outcome]:
     """Yield outcomes as they come, `jobs` processes at a time."""
     context = make_context()
     active: list[Running] = []
-    queue = list(queue)
-    while queue or active:
-        while queue and len(active) < jobs:
-            active.append(start(queue.pop(0), options, context))
+    waiting = list(queue)
+    while waiting or active:
+        while waiting and len(active) < jobs:
+            active.append(start(*waiting.pop(0), context))
         wait([r.results for r in active], timeout=1.0)
         for running in list(active):
             outcome = finish(running, limit)
@@ -202,7 +226,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stage", default="foundation", help="a stage of the corpus, or all")
     parser.add_argument("--only", metavar="PATTERN", help="models whose name matches this")
-    parser.add_argument("--options", default="", help="options of convert, as on its command line")
+    parser.add_argument("--options", help="options of convert, as on its command line")
+    parser.add_argument("--backward", choices=("none", "rotate", "all"), default="rotate")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds a model may take")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -215,9 +240,9 @@ def main() -> int:
     if not SHARED.is_dir():
         print("nothing to do: the folder ../shared is absent")
         return 0
-    chosen, options = names(args.stage, args.only), parse_options(args.options)
+    chosen = runs(names(args.stage, args.only), args.options, args.backward)
     outcomes: list[Outcome] = []
-    for outcome in run(chosen, options, args.jobs, args.limit):
+    for outcome in run(chosen, args.jobs, args.limit):
         outcomes.append(outcome)
         print(line(outcome, len(outcomes), len(chosen)), flush=True)
     if args.json is not None:
