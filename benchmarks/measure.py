@@ -90,7 +90,13 @@ def interleave(
     candidates: Sequence[Candidate], rounds: int = 12, warm_up: int = 2
 ) -> dict[str, Timing]:
     """Time all candidates, one run of each a round."""
-    runs = [(c.name, _runner(c)) for c in candidates]
+    return alternate([(c.name, _runner(c)) for c in candidates], rounds, warm_up)
+
+
+def alternate(
+    runs: Sequence[tuple[str, Callable[[], object]]], rounds: int = 12, warm_up: int = 2
+) -> dict[str, Timing]:
+    """Time what is called, each once a round."""
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in runs}
     for index in range(warm_up + rounds):
         for name, run in runs:
