@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,8 @@ AGAINST, FOR = "#3b6fb6", "#c0392b"  # the ends of that map, for bars
 GREY = "#555555"
 PALE = "#bbbbbb"
 LONG = 18  # characters of a name
+QUANTILE = 0.995  # of the absolute values: where a scale of colors ends
+PERCENTILE = f"{100 * QUANTILE:.1f}th percentile of |R|"
 
 
 def check_plot(path: Path, *, force: bool) -> None:
@@ -165,3 +167,20 @@ def _in_range(x: Array, undone: bool) -> Array:
     if high <= low:
         low, high = float(x.min()), float(x.max())
     return np.clip((x - low) / ((high - low) or 1.0), 0, 1)
+
+
+def color_scale(drawn: Sequence[Array]) -> float:
+    """Return the end of a symmetric scale: the 99.5th percentile of all absolute values."""
+    sizes = np.concatenate([_sizes(a) for a in drawn]) if drawn else np.zeros(1)
+    return float(np.quantile(sizes, QUANTILE)) or float(sizes.max()) or 1.0
+
+
+def axis_scale(drawn: Sequence[Array]) -> float:
+    """Return the end of a symmetric axis: the largest absolute value."""
+    return max((float(_sizes(a).max()) for a in drawn), default=1.0) or 1.0
+
+
+def _sizes(a: Array) -> Array:
+    """Return the absolute values that are numbers; 0 where there are none."""
+    sizes = np.abs(a[np.isfinite(a)])
+    return sizes if sizes.size else np.zeros(1)

@@ -98,7 +98,8 @@ class Maps(Column):
         """See `Column`."""
         assert self.values is not None
         image = axes.imshow(
-            self.values[n], cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest",
+            # "antialiased": squares where they are seen, no moiré where they are not
+            self.values[n], cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="antialiased",
             aspect="equal" if 0.2 <= self.ratio <= 4 else "auto",
         )  # fmt: skip
         bare(axes, "")

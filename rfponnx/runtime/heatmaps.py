@@ -9,27 +9,28 @@ from typing import Any
 import numpy as np
 
 from rfponnx.errors import InputError
-from rfponnx.runtime.canvas import GREY, legend, sheet
+from rfponnx.runtime.canvas import GREY, PERCENTILE, axis_scale, color_scale, legend, sheet
 from rfponnx.runtime.columns import Column, Features, Winners
 from rfponnx.runtime.ports import Array
 from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Results
-from rfponnx.runtime.sketch import QUANTILE, Sketch
+from rfponnx.runtime.sketch import Sketch
 
 TALL = 2.1  # inches of the highest picture
+ACROSS = 7  # panels of a line, where one sample takes several
 
 
 def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels) -> Any:
     """Draw a row for each of the first samples, on one scale.
 
-    A column for each input, beside it one for each method and target.  Maps are summed over
-    channels.
+    A column for each input, beside it one for each method and target; a single sample goes on
+    in the next line where these are many.  Maps are summed over channels.
 
     Parameters
     ----------
     runs
-        Of the same inputs; each is divided by its own total of absolute relevance if there are
-        several.
+        Of the same inputs; if there are several, each is divided by its own percentile of
+        absolute relevance, sample by sample: methods have no common unit.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
     )
     if not colored + others:
         raise InputError("holds no relevance that can be drawn", runs[0].model)
-    limits = {True: color_scale(colored), False: axis_scale(others)}
+    limits = {True: color_scale(colored) if len(runs) == 1 else 1.0, False: axis_scale(others)}
     rows = sketch.count
     words = sketch.caption(columns, limits[True])
     figure, grid = _grid(columns, rows, words)
@@ -56,7 +57,8 @@ def heatmaps(runs: Sequence[Results], feeds: Mapping[str, Array], pixels: Pixels
             axes.set_title(": ".join(filter(None, title)), fontsize=8)
         grid[n][0].set_ylabel(sketch.label(n), fontsize=8)
     if image is not None:
-        _color_bar(figure, grid, image, "share of all relevance" if len(runs) > 1 else "relevance")
+        label = "relevance" if len(runs) == 1 else f"relevance / {PERCENTILE}"
+        _color_bar(figure, grid, image, label)
     for column, axes in zip(columns, grid[-1], strict=True):
         if isinstance(column, Winners) and sketch.colors():
             legend(axes, sketch.colors())
@@ -74,23 +76,6 @@ def _color_bar(figure: Any, grid: Any, image: Any, label: str) -> None:
     bar.ax.tick_params(labelsize=7)
 
 
-def color_scale(drawn: Sequence[Array]) -> float:
-    """Return the end of a symmetric scale: the 99.5th percentile of all absolute values."""
-    sizes = np.concatenate([_sizes(a) for a in drawn]) if drawn else np.zeros(1)
-    return float(np.quantile(sizes, QUANTILE)) or float(sizes.max()) or 1.0
-
-
-def axis_scale(drawn: Sequence[Array]) -> float:
-    """Return the end of a symmetric axis: the largest absolute value."""
-    return max((float(_sizes(a).max()) for a in drawn), default=1.0) or 1.0
-
-
-def _sizes(a: Array) -> Array:
-    """Return the absolute values that are numbers; 0 where there are none."""
-    sizes = np.abs(a[np.isfinite(a)])
-    return sizes if sizes.size else np.zeros(1)
-
-
 def folded(words: str, width: float) -> str:
     """Return a caption in lines that fit a figure of so many inches."""
     return textwrap.fill(words, int(width * 15.5))
@@ -98,16 +83,28 @@ def folded(words: str, width: float) -> str:
 
 def _grid(columns: Sequence[Column], rows: int, words: str) -> tuple[Any, Any]:
     """Return a figure with a panel for each column and sample, and room for a caption."""
+    lines = _lines(columns) if rows == 1 else 1
+    across = -(-len(columns) // lines)
     widths = [max(min(c.width, TALL / c.ratio), 1.0) if c.ratio else c.width for c in columns]
-    heights = [c.ratio * w for c, w in zip(columns, widths, strict=True) if c.ratio]
+    widths = widths[:across]
+    heights = [c.ratio * w for c, w in zip(columns, widths, strict=False) if c.ratio]
     tall = float(np.clip(max(heights, default=1.3), 0.8, TALL))
     tables = [c.relevance for c in columns if isinstance(c, Features)]
     tall = max([tall, *(0.35 + 0.15 * t.shape[1] for t in tables if t is not None)])
     every = any(c.titles and any(c.titles) for c in columns)
-    titles = 0.35 + 0.17 * every * rows
+    titles = 0.35 + 0.17 * every * rows + 0.2 * (lines - 1)
     wide = max(sum(widths) + 0.1 * len(widths) + 1.25, 4.2)
     below = 0.15 * (1 + folded(words, wide).count("\n"))
     below += 0.35 * any(isinstance(c, Winners) for c in columns)
-    figure = sheet(wide, (tall + 0.08) * rows + titles + below + 0.3)
-    grid = figure.subplots(rows, len(columns), squeeze=False, width_ratios=widths)
-    return figure, grid
+    figure = sheet(wide, (tall + 0.08) * rows * lines + titles + below + 0.3)
+    grid = figure.subplots(rows * lines, across, squeeze=False, width_ratios=widths)
+    grid = grid.reshape(rows, -1)
+    for axes in grid[:, len(columns) :].flat:
+        axes.remove()
+    return figure, grid[:, : len(columns)]
+
+
+def _lines(columns: Sequence[Column]) -> int:
+    """Return how many lines the columns of one sample take: several only if all are alike."""
+    alike = len({c.ratio for c in columns}) == 1 and columns[0].ratio > 0
+    return -(-len(columns) // ACROSS) if alike else 1

@@ -10,7 +10,15 @@ import numpy as np
 
 from rfponnx.runtime.account import classes as target_classes
 from rfponnx.runtime.backward import Relevance
-from rfponnx.runtime.canvas import LONG, channel_axis, flat, picture, short
+from rfponnx.runtime.canvas import (
+    LONG,
+    PERCENTILE,
+    channel_axis,
+    color_scale,
+    flat,
+    picture,
+    short,
+)
 from rfponnx.runtime.columns import (
     BARS,
     LINES,
@@ -28,7 +36,6 @@ from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Results
 
 SAMPLES = 6
-QUANTILE = 0.995  # of the absolute values: where a scale of colors ends
 
 
 class Sketch:
@@ -88,12 +95,12 @@ class Sketch:
             words = "red speaks for the target, blue against it"
             parts.append(words if plain else "red is positive, blue negative")
         if len(self.runs) > 1:
-            parts.append("methods differ in scale: each panel is divided by its own total |R|")
+            parts.append(f"methods differ in scale: each is divided by its own {PERCENTILE}")
         if any(c.colored for c in columns):
             parts.append("maps are summed over channels")
-            percentile = f"{100 * QUANTILE:.1f}th percentile of |R|"
-            parts.append(f"one scale for all maps, ±{limit:.3g}: the {percentile}")
-        else:
+            if len(self.runs) == 1:
+                parts.append(f"one scale for all maps, ±{limit:.3g}: the {PERCENTILE}")
+        elif len(self.runs) == 1:
             parts.append("one scale for all panels")
         if self.samples > self.count:
             parts.append(f"the first {self.count} of {self.samples} samples")
@@ -150,11 +157,11 @@ class Sketch:
 
     def _relevance(self, results: Results, one: Relevance, name: str) -> Iterator[Column]:
         """Yield a column for each target of one relevance, and one for each source in it."""
-        whole, totals = self._summed(results, one), self._totals(results)
+        whole, scales = self._summed(results, one), self._scales(results)
         for t, label in enumerate(one.targets):
             r = whole[t][: self.count]
             if len(self.runs) > 1:
-                r = r / totals[t].reshape(-1, *(1,) * (r.ndim - 1))
+                r = r / scales[t].reshape(-1, *(1,) * (r.ndim - 1))
             heading = self._heading(name, label if len(one.targets) > 1 else "")
             if one.kind == "tap":
                 heading = f"{heading} at {short(one.tensor)}"
@@ -185,17 +192,19 @@ class Sketch:
             return np.asarray(whole.sum(axis=1 + channel_axis(whole.shape[1:], self.pixels.layout)))
         return whole
 
-    def _totals(self, results: Results) -> Array:
-        """Return what is drawn of all inputs in absolute values [T, N], 1 where that is 0."""
+    def _scales(self, results: Results) -> Array:
+        """Return the end of a scale for all that is drawn of the inputs [T, N]."""
         d = results.described
-        found: Array = np.zeros((len(d.targets), self.samples))
         kinds = ("input",) if d.of_kind("input") else ("tap", "sources")
-        for one in d.of_kind(*kinds):
-            if not self._goes_by_samples(results, one):
-                continue
-            whole = np.abs(self._summed(results, one))
-            found = found + whole.sum(axis=tuple(range(2, whole.ndim)))
-        return np.where(found > 0, found, 1.0)[:, : self.count]
+        shown = [
+            self._summed(results, one)
+            for one in d.of_kind(*kinds)
+            if self._goes_by_samples(results, one)
+        ]
+        return np.array(
+            [[color_scale([w[t, n] for w in shown]) for n in range(self.count)]
+             for t in range(len(d.targets))]
+        )  # fmt: skip
 
     def _column(
         self,
@@ -241,11 +250,11 @@ class Sketch:
         for one in d.of_kind("sources"):
             if not self._goes_by_samples(results, one):
                 continue
-            whole, totals = self._summed(results, one), self._totals(results)
+            whole, scales = self._summed(results, one), self._scales(results)
             rows = [results.sources] * self.count
             for t, label in enumerate(one.targets):
                 r = whole[t][: self.count]
-                r = r / totals[t][:, np.newaxis] if len(self.runs) > 1 else r
+                r = r / scales[t][:, np.newaxis] if len(self.runs) > 1 else r
                 heading = self._heading(name, label if len(one.targets) > 1 else "")
                 titles = self._titles(results, label)
                 yield Features(f"{heading} by source", titles, 2.6, values=r, names=rows)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from rfponnx.errors import InputError
 from rfponnx.runtime import plot
-from rfponnx.runtime.canvas import DIVERGING
-from rfponnx.runtime.heatmaps import axis_scale, color_scale, heatmaps
+from rfponnx.runtime.canvas import DIVERGING, axis_scale, color_scale
+from rfponnx.runtime.heatmaps import ACROSS, heatmaps
 from rfponnx.runtime.owned import owned
 from rfponnx.runtime.preprocess import Pixels
 from rfponnx.runtime.session import Results, Session
@@ -80,7 +80,7 @@ def test_the_layout_of_channels_is_seen(last: bool, rng: Rng) -> None:
     np.testing.assert_allclose(image.get_array(), expected, atol=1e-4)
 
 
-def test_several_files_are_divided_by_their_own_totals(rng: Rng) -> None:
+def test_several_files_are_divided_by_their_own_percentiles(rng: Rng) -> None:
     one = Linear({"a": (1, 8, 8), "b": (2, 8, 8)}, method="first")
     large = Linear(
         one.inputs, weights={n: 100 * w for n, w in one.weights.items()}, method="second",
@@ -95,11 +95,28 @@ def test_several_files_are_divided_by_their_own_totals(rng: Rng) -> None:
         a_first, a_second, b_first, b_second = maps[4 * n : 4 * n + 4]
         np.testing.assert_allclose(a_first, a_second, atol=1e-6)
         np.testing.assert_allclose(b_first, b_second, atol=1e-6)
-        assert np.abs(a_first).sum() + np.abs(b_first).sum() == pytest.approx(1)
+        sizes = np.abs(np.concatenate([a_first, b_first])).ravel()
+        assert np.quantile(sizes, 0.995) == pytest.approx(1)
     text = words(figure)
     assert "by 2 methods" in text
-    assert "each panel is divided by its own total |R|" in text
+    assert "each is divided by its own 99.5th percentile of |R|" in text
     assert "first | second" in text
+    assert {i.get_clim() for i in drawn(figure)} == {(-1, 1)}
+
+
+def test_one_sample_goes_on_in_the_next_line(rng: Rng) -> None:
+    net = Linear({"image": (1, 8, 8)})
+    results, feeds = ran(net, rng, 1)
+    count = ACROSS + 2
+    figure = heatmaps([results] * count, feeds, Pixels())
+    maps = drawn(figure)
+    assert len(maps) == count
+    places = {tuple(i.axes.get_subplotspec().rowspan) for i in maps}
+    assert places == {(0,), (1,)}
+    several, feeds = ran(net, rng, 2)
+    lines = {i.axes.get_subplotspec().rowspan.start
+             for i in drawn(heatmaps([several] * count, feeds, Pixels()))}  # fmt: skip
+    assert len(lines) == 2  # one for each sample
 
 
 def test_files_of_one_method_are_told_apart_by_their_names(tmp_path: Path, rng: Rng) -> None:
