@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from onnx import TensorProto
+
 from rfponnx.errors import OptionError
 from rfponnx.maps.base import Identity, Map, then
 from rfponnx.maps.expr import (
@@ -58,6 +60,9 @@ class Carried:
     below: frozenset[str]
 
 
+#: The least that a denominator of half precision is kept from zero by.
+LEAST = 2.0**-20
+
 #: What of the weights takes part, by the names of `Part.w`.
 WEIGHTS: Mapping[str, Callable[[Expr, float], Expr]] = {
     "w": lambda w, g: w,
@@ -69,6 +74,7 @@ WEIGHTS: Mapping[str, Callable[[Expr, float], Expr]] = {
     "gw-": lambda w, g: minimum(w, 0) * g,
     "w+gw+": lambda w, g: w + maximum(w, 0) * g,
     "w+gw-": lambda w, g: w + minimum(w, 0) * g,
+    "w(1+gw+)": lambda w, g: w * (maximum(w, 0) * g + 1),
 }
 BIASES: Mapping[str, Callable[[Expr, float], Expr]] = {
     "b": lambda b, g: b,
@@ -93,7 +99,9 @@ class Surrogate:
     """A rule on a layer, taken apart."""
 
     def __init__(self, facts: Facts, rule: Rule, layer: Layer, carried: Carried) -> None:
-        self.facts, self.rule, self.layer, self.carried = facts, rule, layer, carried
+        self.facts, self.layer, self.carried = facts, layer, carried
+        half = facts.graph.dtype(layer.y) == TensorProto.FLOAT16
+        self.rule = replace(rule, eps=max(rule.eps, LEAST)) if half and rule.eps else rule
         # Where a multiplier is carried, y = max(z, 0) is a factor: z < 0 never counts.
         self.rectified = layer.rectified and not carried.above
         self.value = number(1) if carried.above else tensor(layer.y)

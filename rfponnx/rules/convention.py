@@ -37,7 +37,8 @@ class Convention:
     alpha_beta_bias
         In both denominators: ``split`` by sign, ``all`` in both, ``none``.
     gamma_form
-        ``generalised``: for x and z of either sign; ``plain``: ``w + gamma w+`` always.
+        ``generalised``: for x and z of either sign; ``plain``: ``w + gamma w+`` always;
+        ``printed``: ``w (1 + gamma w+)``, as the supplement of [RFP] has it.
     gamma_bias
         ``gamma``: b like w; ``plain``: b itself; ``none``.
     w_square_bias
@@ -88,7 +89,7 @@ WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "z_plus_bias": ("positive", "all", "none"),
         "z_plus_dense_bias": ("positive", "all", "none"),
         "alpha_beta_bias": ("split", "all", "none"),
-        "gamma_form": ("generalised", "plain"),
+        "gamma_form": ("generalised", "plain", "printed"),
         "gamma_bias": ("gamma", "plain", "none"),
         "batchnorm": ("merge", "linear", "pass"),
         "residual": ("proportional", "ratio", "symmetric"),
@@ -145,6 +146,16 @@ FLAVORS: Mapping[str, Convention] = MappingProxyType(
             residual="ratio",
             maxpool="average2",
             seed="probability",
+        ),
+        "printed": Convention(
+            sign="unsigned",
+            epsilon_bias="absorb",
+            z_plus_bias="none",
+            z_plus_dense_bias="none",
+            alpha_beta_bias="none",
+            gamma_form="printed",
+            gamma_bias="none",
+            w_square_bias=False,
         ),
         "absorb": Convention(
             epsilon_bias="absorb",

@@ -154,9 +154,10 @@ def fixed(alpha: float, beta: float) -> Build:
 
 def gamma(c: Convention, kind: str) -> Rule:
     """``(w + g w+) x``; generalised: what has the sign of z counts (1 + g) times."""
-    if c.gamma_form == "plain":
+    if c.gamma_form != "generalised":
         bias = {"gamma": "b+gb+", "plain": "b", "none": ""}[c.gamma_bias]
-        return Rule("gamma", (Group((Part("w+gw+"),), bias),), c.stabiliser, c.sign, c)
+        part = Part("w+gw+" if c.gamma_form == "plain" else "w(1+gw+)")
+        return Rule("gamma", (Group((part,), bias),), c.stabiliser, c.sign, c)
     up, down = {"gamma": ("b+gb+", "b+gb-"), "plain": ("b", "b"), "none": ("", "")}[c.gamma_bias]
     bases = (1.0, 1 + c.gamma) if c.gamma_bias == "gamma" else (0.0, 0.0)
     above = Group((Part("w+gw+", "x+"), Part("w+gw-", "x-")), up, 1.0, "+", bases[0])
