@@ -6,7 +6,8 @@
 Each model goes forward, and backward by one of a few methods in turn (or by all of them); with
 --options only by these.  The models are the corpus of architectures (one stage of it, or all) and
 the trained nets.  Each is converted and verified in a process of its own, so that a crash or an
-endless loop costs one line and not the run.  Exit 1 if any model fails; without the folder there is nothing to do.
+endless loop costs one line and not the run.  Exit 1 if any model fails; without the folder there
+is nothing to do.
 """
 
 from __future__ import annotations

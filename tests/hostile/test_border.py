@@ -16,7 +16,7 @@ import rfponnx
 from rfponnx.errors import InternalError, ModelError, RfpError, Unsupported, guarded
 from rfponnx.graph.accept import refusal
 from rfponnx.graph.builder import Builder
-from rfponnx.methods import rfp
+from rfponnx.methods import convert
 from rfponnx.ops.op import Op
 from rfponnx.ops.registry import Registry
 from rfponnx.runtime.inspect import inspect
@@ -76,7 +76,7 @@ def write(kind: str, *inputs: str, **attrs: Any) -> Callable[..., Any]:
     ],
 )
 def test_a_broken_overlay_is_not_handed_out(spoilt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rfp, "emit", spoilt)
+    monkeypatch.setattr(convert, "emit", spoilt)
     with pytest.raises(InternalError, match="the result"):
         rfponnx.convert(good())
 
