@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from rfponnx.errors import Unsupported
-from rfponnx.plan.plan import Plan
+from rfponnx.plan.plan import Plan, start_tensors
 from rfponnx.verify import prediction
 from rfponnx.verify.case import Case
 from rfponnx.verify.completeness import single_bound
@@ -125,7 +125,10 @@ class BackwardChecks:
             yield judged(DUALITY, one.error(values), DOUBLE)
 
     def derivatives(self) -> Iterator[Check]:
-        """Judge the streams of the same linearisation as directional derivatives."""
+        """Judge the streams of the same linearisation as derivatives in random directions.
+
+        Two sources that share the entries of each input at random make a direction.
+        """
         forward = copy.copy(self.case)
         for name, value in vars(type(self.case)).items():
             if isinstance(value, cached_property) and name != "graph":
@@ -136,6 +139,12 @@ class BackwardChecks:
             release=(("*", "none"), *self.case.options.release),
             explain=(self.plan.explained[0].tensor,),
         )  # fmt: skip
+        tensors = start_tensors(self.plan)
+        names = [f"{part}{i}" for i in range(len(tensors)) for part in ("a", "b")]
+        texts = [f"{n}='{tensors[i // 2]}'@mask" for i, n in enumerate(names)]
+        forward.described = {
+            **self.case.described, "sources": texts, "source_names": names, "extra_inputs": {}
+        }  # fmt: skip
         yield from double_checks(forward)
 
     def _balances(self, plan: Plan) -> Iterator[tuple[str, Balance]]:

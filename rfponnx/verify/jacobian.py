@@ -25,6 +25,7 @@ from rfponnx.verify.case import Row
 from rfponnx.verify.engine import Array, Values
 
 BOUND = 1e-6
+LARGEST = 1e300  # stands for what is no number
 #: Steps relative to x: small enough that hardly any piece changes, large enough for 16 digits.
 STEPS = (1e-7, 1e-8, 1e-6)
 
@@ -217,31 +218,47 @@ def _stack(owned: Mapping[int, Array]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """Stream and difference quotient of the explained tensors at one step size.
+    """Streams against difference quotients of the explained tensors, at one step size or several.
 
     Attributes
     ----------
-    error
-        Largest difference of the two, relative to the largest sum of the streams' sizes, over
-        the entries that lie at no kink.
-    kinks, entries
-        Entries whose one-sided quotients differ: between x - h v and x + h v some piece
-        changes, so that no derivative can be compared.
+    off
+        The difference of the two for every entry, relative to the largest sum of the streams'
+        sizes; infinite at a kink, where the one-sided quotients differ: between x - h v and
+        x + h v some piece changes, so that no derivative can be compared.
     bend
         The largest difference of the one-sided quotients: at a kink it does not depend on h.
     """
 
-    error: float
-    kinks: int
-    entries: int
+    off: Array
     bend: float
+
+    @property
+    def error(self) -> float:
+        """The largest difference at an entry that lies at no kink."""
+        return float(self.off[np.isfinite(self.off)].max(initial=0.0))
+
+    @property
+    def kinks(self) -> int:
+        """How many entries lie at a kink."""
+        return int(np.isinf(self.off).sum())
+
+    @property
+    def entries(self) -> int:
+        """How many entries there are."""
+        return int(self.off.size)
+
+
+def best(found: Sequence[Slope]) -> Slope:
+    """Return every entry at the step size that suits it: kinks and rounding lie elsewhere each."""
+    return Slope(np.minimum.reduce([s.off for s in found]), found[-1].bend)
 
 
 def slope(
     rows: Sequence[Row], twice: Doubled, values: Values, coefficients: Array, h: float
 ) -> Slope:
     """Compare the streams with the difference quotient."""
-    error, kinks, entries, sharpest = 0.0, 0, 0, 0.0
+    found, sharpest = [], 0.0
     for row in rows:
         streams, y = values[row.relevance][:-1], values[row.value]
         up, down = (values[name] for name in twice.moved(row.of.tensor))
@@ -250,12 +267,10 @@ def slope(
         scale = max(sizes.sum(0).max(initial=0.0), 1e-3 * np.abs(y).max(initial=0.0)) or 1.0
         bend = np.abs(up - 2 * y + down) / (2 * h * scale)
         off = np.abs((up - down) / (2 * h) - expected) / scale
-        off = np.where(np.isfinite(off), off, np.inf)
-        kink = bend > BOUND
-        error = max(error, float(off[~kink].max(initial=0.0)))
+        off = np.where(np.isfinite(off), off, LARGEST)
         sharpest = max(sharpest, float(bend.max(initial=0.0)))
-        kinks, entries = kinks + int(kink.sum()), entries + y.size
-    return Slope(error, kinks, entries, sharpest)
+        found.append(np.where(bend > BOUND, np.inf, off).ravel())
+    return Slope(np.concatenate(found), sharpest)
 
 
 def start_values(plan: Plan) -> list[str]:

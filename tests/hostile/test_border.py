@@ -16,7 +16,7 @@ import rfponnx
 from rfponnx.errors import InternalError, ModelError, RfpError, Unsupported, guarded
 from rfponnx.graph.accept import refusal
 from rfponnx.graph.builder import Builder
-from rfponnx.methods import convert
+from rfponnx.methods import convert, emitters
 from rfponnx.ops.op import Op
 from rfponnx.ops.registry import Registry
 from rfponnx.runtime.inspect import inspect
@@ -55,7 +55,7 @@ def test_the_innermost_place_wins(error: Exception, kind: type[RfpError]) -> Non
 
 def write(kind: str, *inputs: str, **attrs: Any) -> Callable[..., Any]:
     """Return an emitter that adds a node which is not as it should be."""
-    emit = rfp.emit
+    emit = emitters.emit
 
     def spoilt(plan: Any, b: Builder) -> Any:
         results = emit(plan, b)
