@@ -29,9 +29,12 @@ class Twin(nn.Module):  # type: ignore[misc, unused-ignore]
     def __init__(self, model: onnx.ModelProto, add: Callable[[], Any] | None = None) -> None:
         super().__init__()
         weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.nodes = list(model.graph.node)
         self.layers = nn.ModuleDict()
-        for node in self.nodes:
+        self.steps: list[tuple[str, str, list[str], str]] = []
+        for node in model.graph.node:
+            data = [name for name in node.input if name not in weights]
+            # strings of their own: a node would keep all of the model in memory
+            self.steps.append((node.op_type, node.name, data, node.output[0]))
             layer = add() if node.op_type == "Add" and add is not None else layer_of(node, weights)
             if layer is not None:
                 self.layers[node.name] = layer
@@ -39,18 +42,17 @@ class Twin(nn.Module):  # type: ignore[misc, unused-ignore]
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         values = {"input": x}
-        for node in self.nodes:
-            inputs = [values[i] for i in node.input if i in values]
-            values[node.output[0]] = self._run(node, inputs)
+        for kind, name, inputs, output in self.steps:
+            values[output] = self._run(kind, name, [values[i] for i in inputs])
         return values["logits"]
 
-    def _run(self, node: onnx.NodeProto, inputs: list[Tensor]) -> Tensor:
-        if node.op_type == "Flatten":
+    def _run(self, kind: str, name: str, inputs: list[Tensor]) -> Tensor:
+        if kind == "Flatten":
             return torch.flatten(inputs[0], 1)
-        if node.name not in self.layers:
+        if name not in self.layers:
             return inputs[0] + inputs[1]
-        layer = self.layers[node.name]
-        stacked = node.op_type == "Add" and hasattr(layer, "dim")  # Zennit's sum of one tensor
+        layer = self.layers[name]
+        stacked = kind == "Add" and hasattr(layer, "dim")  # Zennit's sum of one tensor
         return layer(torch.stack(inputs, dim=-1)) if stacked else layer(*inputs)
 
 
