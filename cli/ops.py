@@ -1,16 +1,18 @@
-"""`rfponnx ops`: the operators that can be on the way of relevance."""
+"""`rfponnx ops`: the operators that can be on the way of relevance; methods, rules and so on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rfponnx_cli.program import Mode, command
+from rfponnx_cli.tables import Listing, listing
 
 if TYPE_CHECKING:
     from rfponnx.ops.op import Op
+    from rfponnx_cli.render import Out
 
 HEAD = """\
 # Operators
@@ -23,15 +25,27 @@ lists the inputs that may carry relevance; "all" means every float input.
 """
 
 
-@click.command(short_help="List the supported operators.")
-@click.option("--markdown", is_flag=True, help="Print the page of the documentation.")
+def _listed(kind: str, text: str) -> Callable[[Any], Any]:
+    return click.option(f"--{kind}", "kind", flag_value=kind, help=text)
+
+
+@click.command(short_help="List the supported operators, methods and rules.")
+@_listed("methods", "List the methods instead, with their keys for --set.")
+@_listed("rules", "List the rules of layer-wise relevance propagation.")
+@_listed("composites", "List which composite gives which layers which rule.")
+@_listed("flavors", "List the conventions of other tools.")
+@click.option("--markdown", is_flag=True, help="Print the table as a page shows it.")
 @command
-def ops(mode: Mode, markdown: bool) -> None:
+def ops(mode: Mode, kind: str | None, markdown: bool) -> None:
     """List the operators that a relevance graph can be written for."""
     from rfponnx.ops.registry import table
     from rfponnx_cli.render import Column, Out
 
-    rows, out = table(), Out(mode)
+    out = Out(mode)
+    if kind is not None:
+        _show(out, mode, kind, listing(kind), markdown=markdown)
+        return
+    rows = table()
     if mode.json:
         out.document({"ops": [_record(op) for op in rows]})
     elif markdown:
@@ -41,6 +55,21 @@ def ops(mode: Mode, markdown: bool) -> None:
         cells = [(called(op), str(op.since), op.group, op.equation) for op in rows]
         out.table([*columns, Column("what it is", share=True)], cells)
         out.note(f"{count(rows)} operators; a row holds until the next of the same name")
+
+
+def _show(out: Out, mode: Mode, kind: str, found: Listing, *, markdown: bool) -> None:
+    """Print one of the other tables."""
+    from rfponnx_cli.render import Column
+
+    if mode.json:
+        out.document({kind: list(found.records)})
+    elif markdown:
+        click.echo(found.markdown())
+    else:
+        narrow = 2 if kind == "methods" else 1
+        heads = [Column(head, share=i >= narrow) for i, head in enumerate(found.heads)]
+        out.table(heads, found.rows)
+        out.note(f"{len(found.records)} {kind}; docs/methods.md says more")
 
 
 def called(op: Op) -> str:

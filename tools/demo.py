@@ -1,4 +1,5 @@
-"""The demo: convert two trained networks, run them on real inputs, look at the sources, verify.
+"""The demo: convert two trained networks, run them on real inputs, look at the sources, verify;
+then ask the first one for a map of each half of the digits.
 
     python tools/demo.py [--out FOLDER] [--readme]
 
@@ -17,6 +18,10 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # this folder is run, not installed
+
+from tools.docs import between  # noqa: E402
+
 DIGITS, SCENES = 3, 2
 
 
@@ -49,24 +54,22 @@ def program(*words: str) -> str:
     return text
 
 
-def into_readme(text: str) -> None:
-    """Put the output of the demo between its two marks in the README."""
+def into_readme(mark: str, text: str) -> None:
+    """Put what was printed between two marks in the README."""
     path = ROOT / "README.md"
-    before, start, rest = path.read_text(encoding="utf-8").partition("<!-- demo -->\n")
-    _, end, after = rest.partition("<!-- /demo -->")
-    path.write_text(f"{before}{start}```\n{text.rstrip()}\n```\n{end}{after}", encoding="utf-8")
+    page = between(path.read_text(encoding="utf-8"), mark, f"```\n{text.rstrip()}\n```\n")
+    path.write_text(page, encoding="utf-8")
 
 
-def show(model: str, out: Path, sources: list[str], inputs: dict[str, str]) -> str:
-    """Convert one network, run it and verify it; return what was printed."""
-    original, converted = f"fixtures/{model}.onnx", relative(out / f"{model}.rfp.onnx")
-    split = [word for source in sources for word in ("--source", source)]
+def show(model: str, out: Path, options: list[str], inputs: dict[str, str]) -> tuple[str, str]:
+    """Convert one network and run it, then verify it; return what both printed."""
+    backward = "--method" in options
+    original = f"fixtures/{model}.onnx"
+    converted = relative(out / f"{model}.{'lrp' if backward else 'rfp'}.onnx")
     feeds = [f"{name}={relative(out / file)}" for name, file in inputs.items()]
-    return (
-        program("convert", original, "-o", converted, *split, "--force")
-        + program("run", converted, *(word for feed in feeds for word in ("--input", feed)))
-        + program("verify", original, converted)
-    )
+    ran = program("convert", original, "-o", converted, *options, "--force")
+    ran += program("run", converted, *(word for feed in feeds for word in ("--input", feed)))
+    return ran, program("verify", original, converted)
 
 
 def main() -> int:
@@ -78,11 +81,15 @@ def main() -> int:
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     write_inputs(out)
-    printed = show("ms_basic_relu_ts", out, [], {"left": "left.npy", "right": "right.npy"})
-    if given.readme:
-        into_readme(printed)
-    channels = ["optical=image[:,0:3]", "radar=image[:,3:4]"]
+    halves = {"left": "left.npy", "right": "right.npy"}
+    forward = "".join(show("ms_basic_relu_ts", out, [], halves))
+    channels = ["--source", "optical=image[:,0:3]", "--source", "radar=image[:,3:4]"]
     show("seg_unet_ts", out, channels, {"image": "scenes.npy"})
+    rules = ["--method", "lrp", "--composite", "epsilon_plus"]
+    backward, _ = show("ms_basic_relu_ts", out, rules, halves)
+    if given.readme:
+        into_readme("demo", forward)
+        into_readme("backward", backward)
     return 0
 
 
