@@ -118,5 +118,5 @@ def imbalance(
 
     sizes = sum(summed(np.abs(a)) for a in (*maps, *accounts))
     gap = np.abs(sum(summed(a) for a in (*maps, *accounts)) - summed(start))
-    scale = np.maximum(np.max(np.maximum(sizes, np.abs(summed(start))), initial=0), 1e-30)
+    scale = np.maximum(np.max(np.maximum(sizes, summed(np.abs(start))), initial=0), 1e-30)
     return float(np.max(gap / scale, initial=0))
