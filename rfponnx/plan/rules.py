@@ -148,12 +148,13 @@ def ruled(
             chosen[y] = (None if passes else rule(text, recipe.convention, made.kind), why)
     skipped = skips(facts.graph, steps)
     wanting = _relevance(facts, steps, chosen, recipe.convention, seeded, skipped)
-    relevance = wanting & frozenset(carried)
+    relevance = wanting & frozenset([*carried, *(t for t, itself in seeded.items() if itself)])
     found, policies = [], {}
     for node, y, made in steps:
         here = Carried(y in relevance, frozenset(t.x for t in made.terms if t.x in relevance))
         if not isinstance(made, Layer):
-            found.append((node, y, plain(facts, y, made, here, carried)))
+            eps = recipe.convention.stabiliser
+            found.append((node, y, plain(facts, y, made, here, carried, eps)))
             continue
         chose, _ = chosen[y]
         if made.kind == "add" and divides(recipe.convention, made, facts.graph):
@@ -212,11 +213,17 @@ def shares(facts: Facts, y: str, made: Linearisation) -> bool:
 
 
 def plain(
-    facts: Facts, y: str, made: Linearisation, carried: Carried, bearing: Collection[str]
+    facts: Facts,
+    y: str,
+    made: Linearisation,
+    carried: Carried,
+    bearing: Collection[str],
+    eps: float = 0.0,
 ) -> Linearisation:
     """Return a step that no rule is for, between what is carried above and below it.
 
-    An elementwise function passes relevance on: its gain is y / x.
+    An elementwise function passes relevance on: its gain is y / x.  Others share relevance out
+    in proportion to ``A x / (y + eps sign y)``.
     """
     if elementwise(facts, y, made):
         return _elementwise(y, made, carried)
@@ -226,15 +233,21 @@ def plain(
     if not carried.above and not carried.below:
         return made
     v, parts = tensor(y), made.terms
-    there = not_less(absolute(v), TINY)
-    per = choose(there, 1 / choose(there, v, number(1)), number(0))
+    if eps:
+        kept = choose(not_less(v, 0), number(eps), number(-eps))
+        per = 1 / (v + kept)
+        leak = kept * per
+    else:
+        there = not_less(absolute(v), TINY)
+        per = choose(there, 1 / choose(there, v, number(1)), number(0))
+        leak = 1 - there
     end = Gain(per, y, y) if carried.above else Identity()
     terms = tuple(Term(t.x, then(_start(t.x, carried), t.map, end)) for t in parts)
     if not carried.above:
         return replace(made, terms=terms, offset=offset_of(y, made))
     offset = offset_of(y, made)
     share = None if offset is None else per * offset
-    return replace(made, terms=terms, offset=share, leak=1 - there)
+    return replace(made, terms=terms, offset=share, leak=leak)
 
 
 def _elementwise(y: str, made: Linearisation, carried: Carried) -> Linearisation:

@@ -62,6 +62,7 @@ KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
         ("", "Erf"): kernels_math.erf,
         ("", "Sigmoid"): kernels_math.sigmoid,
         ("", "Softplus"): kernels_math.softplus,
+        ("", "Softsign"): kernels_math.softsign,
         ("", "Gelu"): kernels_math.gelu,
         ("", "Swish"): kernels_math.swish,
         ("", "Mish"): kernels_math.mish,

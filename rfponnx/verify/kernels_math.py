@@ -100,6 +100,11 @@ def softplus(x: Array, **_: Any) -> Array:
     return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))))
 
 
+def softsign(x: Array, **_: Any) -> Array:
+    """Return `x / (1 + |x|)`, of a scalar as well."""
+    return np.asarray(x / (1.0 + np.abs(x)))
+
+
 def gelu(x: Array, *, approximate: str = "none", **_: Any) -> Array:
     """Return `x Phi(x)` or its approximation by tanh."""
     if approximate == "tanh":
