@@ -10,6 +10,7 @@ from rfponnx.emit.heat import quantised
 from rfponnx.emit.readout import Result
 from rfponnx.emit.seed import Seed
 from rfponnx.emit.totals import Totals
+from rfponnx.errors import OptionError
 from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Value, whole
@@ -170,14 +171,17 @@ class Attribution:
     def _targets(self) -> int:
         return len(self.plan.targets)
 
-    def one_channel(self, tensor: str, heat: Value, *, resize: bool) -> None:
-        """Write a map ``[N, 1, *Q]`` as the relevance of an input, resized to it if asked."""
+    def one_channel(self, tensor: str, heat: Value, of: str, *, resize: bool) -> None:
+        """Write a map ``[N, 1, *Q]`` of a tensor as the relevance of an input, resized if asked."""
         b, axis = self.b, channel_axis(self.plan.graph, tensor)
         shape = self.b.dims(tensor)
         if not resize or axis is None:
             self._write(tensor, "input", heat, (shape[0], 1, *[None] * (len(shape) - 2)))
             return
         places = [a for a in range(1, len(shape)) if a != axis]
+        if len(b.dims(of)) != len(shape):
+            what = f"the map of `{of}` has other axes than `{tensor}`"
+            raise OptionError(what, "--set resize", "give resize=false")
         sizes = b.op("Gather", b.shape(tensor), b.ints(places), axis=0)
         lead = b.op("Shape", heat.name)
         name, count = heat.name, 2 + int(heat.stack)

@@ -18,6 +18,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from rfponnx.errors import Unsupported
 from rfponnx.graph.graph import Graph
+from rfponnx.graph.walk import reads
 
 INT64 = TensorProto.INT64
 BOOL = TensorProto.BOOL
@@ -49,6 +50,7 @@ class Builder:
         self.initializers: list[TensorProto] = []
         self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._taken: dict[str, int] = dict.fromkeys(graph.tensors(), 1)
+        self._ones: set[str] = set()
         self._place = ""
 
     @contextmanager
@@ -72,6 +74,9 @@ class Builder:
         """Return the output tensors of one node (``ai.onnx`` operator `kind`)."""
         given = {k: v for k, v in attrs.items() if v is not None}
         inputs = tuple(self._apart(kind, name) for name in inputs)
+        if kind == "Div" and inputs[0] in self._ones:
+            # a fusion of the runtime loses nodes between 1 / x and a product with it
+            kind, inputs = "Reciprocal", inputs[1:]
         key = (kind, inputs, outputs, tuple(sorted((k, _frozen(v)) for k, v in given.items())))
         if key not in self._known:
             stem = "/".join(part for part in (self.prefix, self._place, kind) if part)
@@ -107,6 +112,8 @@ class Builder:
             else:
                 self.initializers.append(tensor)
             self._known[key] = (name,)
+            if array.dtype.kind == "f" and not array.shape and array == 1:
+                self._ones.add(name)
         return self._known[key][0]
 
     def floats(self, value: float | np.ndarray[Any, Any], dtype: int) -> str:
@@ -191,8 +198,11 @@ def model_with(primal: onnx.ModelProto, builder: Builder) -> onnx.ModelProto:
     """
     model = onnx.ModelProto()
     model.CopyFrom(primal)
-    model.graph.node.extend(builder.nodes)
-    model.graph.initializer.extend(builder.initializers)
+    read = {name for node in builder.nodes for name in reads(node)}
+    read.update(value.name for value in model.graph.output)
+    kept = (n for n in builder.nodes if n.op_type != "Constant" or n.output[0] in read)
+    model.graph.node.extend(kept)
+    model.graph.initializer.extend(t for t in builder.initializers if t.name in read)
     return model
 
 

@@ -56,5 +56,5 @@ def grad_cam(plan: Plan, b: Builder) -> tuple[Result, ...]:
     out = Attribution(plan, b)
     out.explained()
     for start in start_tensors(plan):
-        out.one_channel(start, Value(heat, m.stack), resize=bool(numbers["resize"]))
+        out.one_channel(start, Value(heat, m.stack), tensor, resize=bool(numbers["resize"]))
     return tuple(out.results)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rfponnx.graph.graph import Node
-from rfponnx.maps.base import Map, Plus, then
+from rfponnx.maps.base import Identity, Map, Plus, then
 from rfponnx.maps.elsewhere import elsewhere
 from rfponnx.maps.expr import (
     Expr,
@@ -169,7 +169,8 @@ class Secants:
                     continue
                 x_sign = sign if side else sign * w_sign
                 mask = (up if x_sign > 0 else down) + half
-                start, end = Gain(mask, term.x, term.x), Gain(gains[sign], y, y)
+                start = Gain(mask, term.x, term.x)
+                end = Identity() if gains[sign] == number(1) else Gain(gains[sign], y, y)
                 found.append(Term(term.x, then(start, form, end)))
         return found
 
