@@ -64,16 +64,26 @@ def publish() -> None:
 
 
 def fewer(image: Image.Image) -> Image.Image:
-    """Return a picture in 256 colors: the shades of the maps, so that none is bent, and others."""
-    shades = (255 * mpl.colormaps[DIVERGING](np.linspace(0, 1, SHADES))[:, :3]).round()
+    """Return a picture in 256 colors: white, the shades of the maps, and others."""
+    shades = mpl.colormaps[DIVERGING](np.linspace(0, 1, SHADES))[:, :3]
+    first = np.vstack([np.ones(3), shades]) * 255
     pixels = np.asarray(image).reshape(-1, 3)
     colors, which = np.unique(pixels, axis=0, return_inverse=True)
-    far = np.abs(colors[:, np.newaxis] - shades).sum(axis=2).min(axis=1) > 12
-    others = Image.fromarray(pixels[far[which.ravel()]][np.newaxis]).quantize(256 - SHADES)
-    palette = Image.new("P", (1, 1))
-    rest = (others.getpalette() or [])[: 3 * (256 - SHADES)]
-    palette.putpalette([*shades.astype(int).ravel().tolist(), *rest])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    far = distances(colors, first).min(axis=1) > 50
+    others = Image.fromarray(pixels[far[which.ravel()]][np.newaxis]).quantize(255 - SHADES)
+    rest = np.array(others.getpalette()).reshape(-1, 3)[: 255 - SHADES]
+    palette = np.vstack([first.round(), rest]).astype(np.uint8)
+    index = distances(colors, palette).argmin(axis=1).astype(np.uint8)[which.ravel()]
+    found = Image.fromarray(index.reshape(image.height, image.width), "P")
+    found.putpalette(palette.tobytes())
+    return found
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the squared distances of colors [A, 3] and [B, 3] as [A, B]."""
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    found: np.ndarray = (a**2).sum(axis=1)[:, np.newaxis] - 2 * a @ b.T + (b**2).sum(axis=1)
+    return found
 
 
 def main() -> int:
