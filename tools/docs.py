@@ -70,7 +70,7 @@ eps = 1e-3
 conv = "gamma(gamma=0.5)"
 dense = "epsilon"
 first = "z_box"
-"*head*" = "lrp_0"
+"*fc*" = "lrp_0"
 ```
 
 ## Other names
