@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 ARGS ?=
 
-.PHONY: demo test lint format unit corpus mutation fuzz bench docs env clean distclean
+.PHONY: demo test lint format unit corpus mutation fuzz bench docs pictures env clean distclean
 
 env: $(STAMP)
 
@@ -58,6 +58,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)  ## rewrite the generated pages
 	$(BIN)/python tools/docs.py $(ARGS)
+
+pictures: $(STAMP)  ## the pictures of docs/maps.md, by the commands on that page; needs ../shared
+	$(BIN)/python tools/gallery.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rfponnx
+from rfponnx.rules.composite import composite
 from tools.demo import write_inputs
+from tools.docs import PAGES, stale
+from tools.gallery import LARGEST, SHARED, blocks, execute
 
 
 def test_the_tour_runs(root: Path) -> None:
@@ -21,6 +25,11 @@ def test_the_tour_runs(root: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(blocks) >= 4
     exec(compile("\n".join(blocks), "docs/tour.md", "exec"), {})
+
+
+def test_generated_pages_are_fresh() -> None:
+    assert {"docs/ops.md", "docs/methods.md", "README.md"} == set(PAGES)
+    assert not stale(), "stale: run `make docs`"
 
 
 def test_links_lead_somewhere(root: Path) -> None:
@@ -43,6 +52,38 @@ def test_the_commands_of_the_readme_run(root: Path, tmp_path: Path) -> None:
         words = shlex.split(command)
         subprocess.run(words, cwd=tmp_path, check=True, env={**os.environ, "PATH": path})
     assert (tmp_path / "scenes.png").stat().st_size > 10_000
+
+
+def test_the_composite_of_the_page_of_methods_is_one(root: Path, tmp_path: Path) -> None:
+    page = (root / "docs" / "methods.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    file = tmp_path / "mine.toml"
+    file.write_text(block, encoding="utf-8")
+    found = composite(file)
+    assert (found.name, found.flavor) == ("mine", "captum")
+    converted = rfponnx.convert(root / "fixtures" / "mini_resnet_ts.onnx", "lrp", composite=file)
+    decided = converted.report["decided"]
+    assert decided["/fc/Gemm"] == "lrp_0"
+    assert decided["/conv/Conv"] == "z_box"
+
+
+def test_the_maps_of_the_fixtures_are_made(root: Path, tmp_path: Path) -> None:
+    """`make pictures` runs the other blocks, which need photographs."""
+    mine = [block for block in blocks() if SHARED not in block and "cd " not in block]
+    assert len(mine) == 2
+    (tmp_path / "fixtures").symlink_to(root / "fixtures")
+    for block in mine:
+        execute(block, tmp_path)
+    pictures = {p.stem for p in (tmp_path / "build" / "maps").glob("*.png")}
+    assert pictures == {"scenes_rfp", "scenes_epsilon", "scenes_epsilon_plus"}
+
+
+def test_pictures_are_small_and_shown(root: Path) -> None:
+    pages = [root / "README.md", *(root / "docs").glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    for picture in (root / "docs" / "img").glob("*.png"):
+        assert picture.stat().st_size <= LARGEST
+        assert picture.name in text
 
 
 def test_the_python_of_the_readme_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tools.docs import between
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # this folder is run, not installed
-
-from tools.docs import between  # noqa: E402
-
 DIGITS, SCENES = 3, 2
 
 

@@ -34,10 +34,10 @@ they differ in A. [Maps of real photographs](maps.md) show them side by side.
 Multi-Source Neural Networks*. [LRP]: Bach et al. 2015, *On Pixel-Wise Explanations for Non-Linear
 Classifier Decisions by Layer-Wise Relevance Propagation*.
 
-For these the relevance, `bias_relevance` and what leaked sum to what the seed was, and `run` says
-by how much that is off: {conserving}. For integrated_gradients it is off by the error of the
-quadrature, for deeplift and integrated_gradients the seed is the difference to the reference. The
-maps of the others are not parts of the score: their sums mean nothing.
+Relevance, `bias_relevance` and what leaked sum to the seed for {conserving}. The seed of deeplift
+and integrated_gradients is the difference to the output at the reference, for the latter up to the
+error of the quadrature; for the others `run` says by how much the sum is off. The maps of the
+methods that are not named here are no parts of a score: their sums mean nothing.
 
 ## Rules
 
@@ -70,7 +70,7 @@ eps = 1e-3
 conv = "gamma(gamma=0.5)"
 dense = "epsilon"
 first = "z_box"
-"*head*" = "lrp_0"
+"*fc*" = "lrp_0"
 ```
 
 ## Other names

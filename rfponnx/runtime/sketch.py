@@ -56,6 +56,8 @@ class Sketch:
         self.count = min(SAMPLES, self.samples)
         what = d.readouts[0].output
         self.title = f"{methods[0]}: relevance for `{what}`"
+        if d.targets not in ((), ("argmax",)) and len(d.targets) == 1:
+            self.title += f", target {d.targets[0]}"
         if len(runs) > 1:
             self.title = f"relevance for `{what}` by {len(runs)} methods"
 
@@ -262,7 +264,7 @@ class Sketch:
     def _titles(self, results: Results, label: str) -> list[str]:
         """Return which class a target came to in each sample, unless the label says it."""
         index = target_classes(label, followed(results).view, results)
-        if index is None or label in ("argmax",) or label.lstrip("-").isdigit():
+        if index is None or label == "argmax" or label.partition("@")[0].lstrip("-").isdigit():
             return [""] * self.count
         same = (index == index[:, :1]).all(axis=1)
         return [f"class {int(index[n, 0])}" if same[n] else "" for n in range(self.count)]
