@@ -170,6 +170,17 @@ class Builder:
             return self.op(kind, tensor, self.ints(list(axes)), keepdims=keep)
         return self.op(kind, tensor, axes=list(axes), keepdims=keep)
 
+    def scatter_add(self, zeros: str, index: str, updates: str, axis: int, dtype: int) -> str:
+        """Return updates added up at their positions along an axis.
+
+        Half precision is summed in single: ONNX Runtime's CPU has no such sum in half.
+        """
+        half = dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+        if half:
+            zeros, updates = (self.op("Cast", t, to=TensorProto.FLOAT) for t in (zeros, updates))
+        summed = self.op("ScatterElements", zeros, index, updates, axis=axis, reduction="add")
+        return self.op("Cast", summed, to=dtype) if half else summed
+
     def slice(
         self, tensor: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]
     ) -> str:
