@@ -66,7 +66,8 @@ def test_an_input_of_zeros_without_biases_leaks_it_all(name: str) -> None:
     """No contribution, no bias: there is nobody to give relevance to."""
     net = Net(
         "bare", """ (float[N, 3, H, W] x) => (float[N, 2] y) {
-          c = Conv<pads = [1, 1, 1, 1]>(x, w1)\n r = Relu(c)\n p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(r)
+          c = Conv<pads = [1, 1, 1, 1]>(x, w1)\n r = Relu(c)
+          p = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(r)
           f = Flatten(p)\n y = MatMul(f, w2) }""",
         {"w1": (4, 3, 3, 3), "w2": (48, 2)}, ("x=x",),
     )  # fmt: skip
