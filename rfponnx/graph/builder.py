@@ -8,7 +8,7 @@ cache, and a mask that ten maps need is one node.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from rfponnx.errors import Unsupported
 from rfponnx.graph.graph import Graph
+from rfponnx.graph.walk import reads
 
 INT64 = TensorProto.INT64
 BOOL = TensorProto.BOOL
@@ -193,6 +194,16 @@ class Builder:
         inputs = tuple(self._apart(kind, i) for i in inputs)
         self.nodes.append(helper.make_node(kind, inputs, [name], name=label, **attrs))
         return name
+
+    def prune(self, wanted: Iterable[str]) -> None:
+        """Drop nodes from which nothing wanted is computed, and constants that nobody reads."""
+        needed, kept = set(wanted), []
+        for node in reversed(self.nodes):
+            if not needed.isdisjoint(node.output):
+                kept.append(node)
+                needed |= reads(node)
+        self.nodes = kept[::-1]
+        self.initializers = [t for t in self.initializers if t.name in needed]
 
 
 def model_with(primal: onnx.ModelProto, builder: Builder) -> onnx.ModelProto:
