@@ -8,7 +8,7 @@ cache, and a mask that ten maps need is one node.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -177,6 +177,17 @@ class Builder:
             return self.op(kind, tensor, self.ints(list(axes)), keepdims=keep)
         return self.op(kind, tensor, axes=list(axes), keepdims=keep)
 
+    def scatter_add(self, zeros: str, index: str, updates: str, axis: int, dtype: int) -> str:
+        """Return updates added up at their positions along an axis.
+
+        Half precision is summed in single: ONNX Runtime's CPU has no such sum in half.
+        """
+        half = dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+        if half:
+            zeros, updates = (self.op("Cast", t, to=TensorProto.FLOAT) for t in (zeros, updates))
+        summed = self.op("ScatterElements", zeros, index, updates, axis=axis, reduction="add")
+        return self.op("Cast", summed, to=dtype) if half else summed
+
     def slice(
         self, tensor: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]
     ) -> str:
@@ -189,6 +200,16 @@ class Builder:
         inputs = tuple(self._apart(kind, i) for i in inputs)
         self.nodes.append(helper.make_node(kind, inputs, [name], name=label, **attrs))
         return name
+
+    def prune(self, wanted: Iterable[str]) -> None:
+        """Drop nodes from which nothing wanted is computed, and constants that nobody reads."""
+        needed, kept = set(wanted), []
+        for node in reversed(self.nodes):
+            if not needed.isdisjoint(node.output):
+                kept.append(node)
+                needed |= reads(node)
+        self.nodes = kept[::-1]
+        self.initializers = [t for t in self.initializers if t.name in needed]
 
 
 def model_with(primal: onnx.ModelProto, builder: Builder) -> onnx.ModelProto:

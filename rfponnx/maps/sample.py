@@ -74,7 +74,7 @@ class Reading:
         sizes = spatial_sizes(b, self.x, rank - 2)
         count = b.reduce("ReduceProd", sizes, [0])
         zeros = b.op("Expand", b.floats(0.0, dtype), b.op("Concat", channels, count, axis=0))
-        summed = b.op("ScatterElements", zeros, where, updates, axis=2, reduction="add")
+        summed = b.scatter_add(zeros, where, updates, 2, dtype)
         return b.op("Reshape", summed, b.op("Concat", channels, sizes, axis=0))
 
     def read(self, b: Builder, image: str, places: Sequence[str], by: int = 0) -> str:

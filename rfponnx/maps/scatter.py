@@ -44,10 +44,12 @@ class Select(Map):
             sources = b.slice(b.op("Shape", m.name), [0], [0], [1])
             index = b.op("Expand", index, b.op("Concat", sources, b.count(self.y), axis=0))
             zeros = b.op("Expand", zeros, b.op("Concat", sources, b.count(self.x), axis=0))
-        reduction = None if self.distinct else "add"
         axis = int(m.stack)
-        summed = b.op("ScatterElements", zeros, index, flat, axis=axis, reduction=reduction)
-        return reshape(b, Value(summed, m.stack), self.x)
+        if self.distinct:
+            found = b.op("ScatterElements", zeros, index, flat, axis=axis)
+        else:
+            found = b.scatter_add(zeros, index, flat, axis, dtype)
+        return reshape(b, Value(found, m.stack), self.x)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from rfponnx.emit.gates import Gate, deconvolved, guided, rectified
 from rfponnx.emit.readout import Result
 from rfponnx.emit.seed import Seed, Seeds
 from rfponnx.graph.builder import Builder
+from rfponnx.maps.base import Value
 from rfponnx.plan.options import Options
 from rfponnx.plan.plan import Plan
 
@@ -22,7 +23,7 @@ def single(plan: Plan, b: Builder) -> tuple[Result, ...]:
     maps = maps_of(plan, b, walked, times_input=way.times_input)
     if plan.convention.seed == "contrastive" and way.rules:
         maps = contrasted(b, maps, positive=bool(options.numbers.get("positive", False)))
-        return written(plan, b, maps, seed, conserves=False)
+        return written(plan, b, maps, one_of(b, seed), conserves=False)
     return written(plan, b, maps, seed, walked if explicit else None)
 
 
@@ -58,6 +59,13 @@ def seed_of(plan: Plan, b: Builder) -> Seed:
     if plan.options.way.rules:
         return seeds.of_rule(plan.targets, plan.convention.seed)
     return seeds.of_gradient(plan.targets)
+
+
+def one_of(b: Builder, seed: Seed) -> Seed:
+    """Return the first of several seeds: maps that were made of all of them have no such axis."""
+    parts = (b.slice(v.name, [0], [0], [1]) for v in (seed.value, seed.total))
+    value, total = (Value(b.op("Squeeze", part, b.ints([0]))) for part in parts)
+    return Seed(value, total)
 
 
 def gate_of(options: Options) -> Gate | None:

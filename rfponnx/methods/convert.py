@@ -127,6 +127,7 @@ def emit_model(plan: Plan) -> Converted:
     before = read_metadata(plan.graph.proto) or {}
     b = Builder(plan.graph, free_prefix(plan.graph))
     results = emit(plan, b)
+    b.prune(r.name for r in results)
     model = model_with(plan.graph.proto, b)
     model.graph.input.extend(declared_masks(plan.graph, plan.sources, plan.masks))
     model.graph.input.extend(extra_inputs(plan))

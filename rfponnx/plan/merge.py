@@ -15,7 +15,7 @@ from typing import Any
 from rfponnx.graph.graph import Graph, Node
 from rfponnx.maps.base import Identity, Map
 from rfponnx.maps.contract import Gemm, MatMul
-from rfponnx.maps.conv import Conv, ConvTranspose
+from rfponnx.maps.conv import Conv, ConvTranspose, Geometry
 from rfponnx.maps.expr import Expr, applied, extent, ints, number, pushed, shape, tensor
 from rfponnx.maps.gain import ChannelGain, Gain, Spread, unsqueezed
 from rfponnx.ops.op import Linearisation, Term
@@ -84,7 +84,7 @@ def _behind(
     if weight is None or not facts.fixed(weight.tensors):
         return None
     step = _affine(facts, after, z, y, _channel_axis(form, facts.graph, y))
-    scaled = None if step is None else _scaled(form, step.slope, y)
+    scaled = None if step is None else _scaled(facts.graph, form, step.slope, y)
     if step is None or scaled is None:
         return None
     offset = before.offset
@@ -169,17 +169,18 @@ def _channel_axis(form: Map, graph: Graph, y: str) -> int:
     return 1 if isinstance(form, Conv | ConvTranspose) else len(graph.shape(y) or (0, 0)) - 1
 
 
-def _scaled(form: Map, slope: Expr | None, y: str) -> Map | None:
+def _scaled(graph: Graph, form: Map, slope: Expr | None, y: str) -> Map | None:
     """Return a layer whose outputs, now y, are scaled; ``None`` for other maps."""
     if isinstance(form, Conv):
         geometry = replace(form.geometry, narrow=y)
         scale = None if slope is None else unsqueezed(slope, range(1, 2 + geometry.axes))
         return replace(form, weight=times(form.weight, scale), geometry=geometry)
-    if isinstance(form, ConvTranspose) and (slope is None or form.geometry.group == 1):
-        geometry = replace(form.geometry, wide=y)
-        axes = (0, *range(2, 2 + geometry.axes))
-        scale = None if slope is None else unsqueezed(slope, axes)
-        return replace(form, weight=times(form.weight, scale), geometry=geometry)
+    if isinstance(form, ConvTranspose):
+        g = form.geometry
+        scale = None if slope is None else _of_wide(graph, slope, g)
+        if slope is not None and scale is None:
+            return None
+        return replace(form, weight=times(form.weight, scale), geometry=replace(g, wide=y))
     if isinstance(form, Gemm):
         scale = None if slope is None else unsqueezed(slope, [1] if form.trans_b else [])
         return replace(form, weight=times(form.weight, scale), y=y)
@@ -192,14 +193,9 @@ def _fed(graph: Graph, form: Map, slope: Expr, x: str) -> Map | None:
     """Return a layer whose inputs, now x, are scaled first; ``None`` for other maps."""
     if isinstance(form, Conv):
         g = form.geometry
-        outer = (graph.shape(g.narrow) or (None, None))[1]
-        scale = unsqueezed(slope, (0, *range(2, 2 + g.axes)))
-        if g.group > 1:  # [Co, Ci / g]: the rows of a group share its part of the slope
-            if not isinstance(outer, int):
-                return None
-            parted = applied("Reshape", slope, ints([g.group, 1, -1]))
-            repeated = applied("Expand", parted, ints([1, outer // g.group, 1]))
-            scale = applied("Reshape", repeated, ints([outer, -1, *[1] * g.axes]))
+        scale = _of_wide(graph, slope, g)
+        if scale is None:
+            return None
         return replace(form, weight=form.weight * scale, geometry=replace(g, wide=x))
     if isinstance(form, ConvTranspose):
         g = form.geometry
@@ -208,7 +204,24 @@ def _fed(graph: Graph, form: Map, slope: Expr, x: str) -> Map | None:
     if isinstance(form, Gemm):
         scale = slope if form.trans_b else unsqueezed(slope, [1])
         return replace(form, weight=form.weight * scale, x=x)
+    if isinstance(form, MatMul) and not form.left and form.rank == 2 and graph.rank(x) == 2:
+        return replace(form, weight=form.weight * unsqueezed(slope, [1]), x=x)
     return None
+
+
+def _of_wide(graph: Graph, slope: Expr, g: Geometry) -> Expr | None:
+    """Return a gain of the wide channels in the shape of the weights ``[C, W / g, ...]``.
+
+    The narrow channels of a group, C / g rows, share its part of the gain.
+    """
+    if g.group == 1:
+        return unsqueezed(slope, (0, *range(2, 2 + g.axes)))
+    count = (graph.shape(g.narrow) or (None, None))[1]
+    if not isinstance(count, int):
+        return None
+    parted = applied("Reshape", slope, ints([g.group, 1, -1]))
+    repeated = applied("Expand", parted, ints([1, count // g.group, 1]))
+    return applied("Reshape", repeated, ints([count, -1, *[1] * g.axes]))
 
 
 def times(weight: Expr, scale: Expr | None) -> Expr:

@@ -22,7 +22,7 @@ from rfponnx.plan.patterns import patterned, read_patterns
 from rfponnx.plan.rules import Recipe, Ruled, ruled
 from rfponnx.plan.sources import Masks, by_tensor, check, check_masks, leaves_rest
 from rfponnx.plan.spec import Source
-from rfponnx.plan.target import Target, targets
+from rfponnx.plan.target import Target, check_contrast, targets
 from rfponnx.plan.target import checked as check_targets
 from rfponnx.rules.composite import composite
 from rfponnx.rules.convention import Convention, convention
@@ -228,7 +228,10 @@ def recipe_of(options: Options) -> Recipe | None:
     flavor, rules = options.flavor or chosen.flavor, options.rules
     if options.contrastive:
         rules = (("last", "contrastive"), *rules)
-    return Recipe(convention(flavor, chosen.settings, asked), chosen, rules)
+    found = Recipe(convention(flavor, chosen.settings, asked), chosen, rules)
+    if found.convention.seed == "contrastive":
+        check_contrast(options.target, options.taps)
+    return found
 
 
 def seeds_relevance(options: Options, recipe: Recipe) -> bool:

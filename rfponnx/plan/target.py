@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rfponnx.errors import OptionError, nearest
@@ -63,6 +64,21 @@ def _read(word: str) -> list[Target]:
         nearest(word, WORDS) or "it can be argmax, INDEX, INDEX@predicted, A-B, top3, input, seed"
     )
     raise OptionError(f"no target `{word}`", "--target", hint)
+
+
+def check_contrast(text: str, taps: Sequence[str]) -> None:
+    """Refuse what has no difference between one class and all others.
+
+    Raises
+    ------
+    OptionError
+        Several targets, a seed, or taps.
+    """
+    if len(found := targets(text)) > 1 or found[0].kind == "seed":
+        what = f"contrastive explains one class, not `{text}`"
+        raise OptionError(what, "--seed-value", "give one class, or another seed value")
+    if taps:
+        raise OptionError("contrastive has maps of inputs only", "--tap", "leave it out")
 
 
 def checked(graph: Graph, explained: Explained, found: tuple[Target, ...]) -> tuple[Target, ...]:

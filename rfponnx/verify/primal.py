@@ -96,11 +96,16 @@ def first_difference(ours: ModelProto, theirs: ModelProto, primal: ModelProto) -
         old, new = list(_added(primal, ours, name)), list(_added(primal, theirs, name))
         for one, two in zip(old, new, strict=False):
             if not _same(one, two):
-                return str(one.name or two.name)
+                return _called(one) or _called(two) or name
         if len(old) != len(new):
             longer = old if len(old) > len(new) else new
-            return str(longer[min(len(old), len(new))].name)
+            return _called(longer[min(len(old), len(new))]) or name
     return ""
+
+
+def _called(proto: Any) -> str:
+    """Return a name; a copied node may have none but that of what it makes."""
+    return str(proto.name or next(iter(getattr(proto, "output", ())), ""))
 
 
 def _added(primal: ModelProto, model: ModelProto, name: str) -> Sequence[Any]:

@@ -135,6 +135,7 @@ def duality(plan: Plan) -> Duality:
     model = opened(plan, b, names)
     dtype = plan.graph.dtype(first) or 1
     model.graph.input.append(helper.make_tensor_value_info(SEED, dtype, None))
+    model.graph.input.extend(extra_inputs(plan))  # they are fed, though nothing reads them
     return Duality(model, tuple(pulled), tuple(pushed), tuple(sizes))
 
 

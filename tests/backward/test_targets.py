@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rfponnx.errors import OptionError
+from rfponnx.graph.walk import reads
 from rfponnx.verify.float64 import Float64
 from tests.backward.nets import BLOCKS, GATES, PIXELS, TOKENS
 from tests.backward.seeds import explained, mask, probability, seed
@@ -187,6 +188,20 @@ def test_contrast_of_a_class_with_all_others(positive: bool) -> None:
     assert np.abs(found - wanted).max() <= 1e-9 * np.abs(wanted).max()
 
 
+def test_contrast_by_sources_is_the_sum_of_the_map() -> None:
+    feeds, given = BLOCKS.feeds(), {"method": "lrp", "seed_value": "contrastive"}
+    maps = Float64(BLOCKS.convert(**given).model).run(feeds)["x_relevance"]
+    found = Float64(BLOCKS.convert(readout="sources", **given).model).run(feeds)
+    wanted = np.stack([*maps.sum((2, 3)).T, np.zeros(2)])
+    assert np.abs(found["source_relevance"] - wanted).max() <= 1e-12 * np.abs(maps).sum()
+
+
+@pytest.mark.parametrize("more", [{"target": "top2"}, {"target": "seed"}, {"tap": "r3"}])
+def test_contrast_of_what_has_none_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="contrastive"):
+        BLOCKS.convert(method="lrp", seed_value="contrastive", **more)
+
+
 @pytest.mark.parametrize("quantize", ["scaled", "printed", "code"])
 def test_a_constant_map_stays_as_it_is(quantize: str) -> None:
     net = Net(
@@ -206,3 +221,25 @@ def test_a_class_alone_has_the_probability_of_a_sigmoid() -> None:
     out = run(made.model, feeds)
     assert np.allclose(out["s_relevance"], out["y"], rtol=1e-6)
     assert np.allclose(probability(out["y_explained"], 1), out["y"], rtol=1e-6)
+
+
+WRITTEN: tuple[dict[str, Any], ...] = (
+    {"method": "lrp", "composite": "w_square", "account": "explicit"},
+    {"method": "gradient"},
+    {"method": "deeplift", "set": {"variant": "reveal_cancel"}},
+    {"method": "smoothgrad"},
+    {"method": "grad_cam"},
+    {"method": "lrp", "readout": "sources", "seed_value": "contrastive"},
+)
+
+
+@pytest.mark.parametrize("options", WRITTEN, ids=lambda o: o["method"])
+@pytest.mark.parametrize("net", [BLOCKS, PIXELS, GATES], ids=str)
+def test_nothing_is_written_that_no_output_needs(net: Net, options: dict[str, Any]) -> None:
+    model = net.convert(**options).model
+    needed = {o.name for o in model.graph.output}
+    for node in reversed(model.graph.node[len(net.model().graph.node) :]):
+        assert needed & set(node.output), node.name
+        needed |= reads(node)
+    stored = {t.name for t in model.graph.initializer if t.name.startswith("rfp/")}
+    assert stored <= needed
