@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rfponnx.errors import OptionError
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Value
 from rfponnx.plan.explained import Explained
@@ -34,7 +35,7 @@ class Seeds:
     """Writes masks and seeds of an explained tensor."""
 
     def __init__(self, b: Builder, explained: Explained) -> None:
-        self.b, self.e = b, explained
+        self.b = b
         self.tensor, self.axis = explained.tensor, explained.class_axis
         self.dtype, self.rank = b.dtype(self.tensor), len(b.dims(self.tensor))
 
@@ -99,13 +100,12 @@ class Seeds:
         if targets[0].kind == "seed":
             return Seed(Value(SEED), Value(SEED))
         if how == "contrastive":
+            if len(targets) > 1:
+                raise OptionError(f"{len(targets)} targets", "--seed-value contrastive", "give one")
             own = self.mask(targets).name
             rest = b.op("Sub", b.floats(1.0, self.dtype), own)
-            front = b.ints([0])
-            pair = b.op(
-                "Concat", b.op("Unsqueeze", own, front), b.op("Unsqueeze", rest, front), axis=0
-            )
-            mask = Value(pair, stack=True)
+            rows = [b.op("Unsqueeze", name, b.ints([0])) for name in (own, rest)]
+            mask = Value(b.op("Concat", *rows, axis=0), stack=True)
         else:
             mask = self.mask(targets)
         if how == "one":

@@ -109,6 +109,9 @@ def plan_for(graph: Graph, options: Options, sources: Sources | None, masks: str
     if masks is not None:
         if sources:
             raise OptionError("--source and --source-masks exclude each other")
+        if options.backward:
+            hint = "name them with --source NAME=TENSOR@mask"
+            raise OptionError("sources go forward", "--source-masks", hint)
         return make_plan(graph, options, (), Masks(masks), outputs=outputs)
     if sources:
         texts = (

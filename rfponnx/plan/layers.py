@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from rfponnx.graph.graph import Node
-from rfponnx.maps.base import Identity, Map
-from rfponnx.maps.expr import Expr, number, tensor
+from rfponnx.maps.base import Identity
+from rfponnx.maps.expr import Expr, tensor
 from rfponnx.maps.gain import ChannelGain, Gain
 from rfponnx.maps.pool import WindowMean
 from rfponnx.maps.reduce import Average, GlobalAverage
@@ -142,17 +142,3 @@ def placed(steps: Sequence[Step]) -> list[Step]:
 def rectified(layer: Layer) -> Expr:
     """Return z of a layer, read off y where y is ``max(z, 0)`` and nothing else counts."""
     return tensor(layer.y if layer.rectified else layer.z)
-
-
-def is_identity(form: Map) -> bool:
-    """Tell whether a map changes nothing."""
-    return isinstance(form, Identity) or (isinstance(form, Gain) and form.gain == number(1))
-
-
-def readers_of(steps: Sequence[Step]) -> Mapping[str, list[str]]:
-    """Return which steps read each tensor."""
-    found: dict[str, list[str]] = {}
-    for _, y, made in steps:
-        for term in made.terms:
-            found.setdefault(term.x, []).append(y)
-    return found

@@ -79,10 +79,38 @@ class Options:
         object.__setattr__(self, "numbers", settings(self.way, self.numbers, ruled=self.ruled))
         _one_of("--account", self.account, ACCOUNTS)
         _one_of("--direction", self.direction, DIRECTIONS)
+        self._check_fit()
         if self.seed_value is not None:
             _one_of("--seed-value", self.seed_value, SEEDS)
         if self.residual is not None:
             _one_of("--residual", self.residual, RESIDUALS)
+
+    def _check_fit(self) -> None:
+        """Refuse what the method does not have: it would change nothing, silently.
+
+        Raises
+        ------
+        OptionError
+            An option of the other direction, or of rules for a method without any.
+        """
+        name, forward = self.method, self.way.direction == "forward"
+        ruled = {
+            "--composite": self.composite, "--rule": self.rules, "--flavor": self.flavor,
+            "--residual": self.residual, "--seed-value": self.seed_value,
+        }  # fmt: skip
+        pulled = {
+            "--tap": self.taps, "--seed-at": self.seed_at, "--account": self.account != "rest",
+            f"--readout {self.readout}": self.readout in ("channels", "heat"),
+        }  # fmt: skip
+        pushed = {"--bias": self.bias != "separate", "--readout": self.readout == "predicted"}
+        for lacks, options, why, hint in (
+            (not self.way.rules and name != "rfp", ruled, "has no rules", "use --method lrp"),
+            (forward, pulled, "goes forward", "use --method lrp"),
+            (not forward, pushed, "goes backward", "it is for --method rfp"),
+        ):
+            given = [option for option, value in options.items() if value]
+            if lacks and given:
+                raise OptionError(f"{name} {why}", given[0], hint)
 
     @classmethod
     def asked(cls, **words: Any) -> Options:
