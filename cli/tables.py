@@ -131,15 +131,14 @@ def _groups(rule: Rule) -> Iterator[dict[str, str]]:
         bias = _B.get(group.bias, group.bias)
         yield {
             "share": f"{coef}{where}",
-            "contribution": " + ".join(map(_part, group.parts)).replace("+ -", "- "),
+            "contribution": " + ".join(map(_part, group.parts)),
             "denominator": f"sum c + {bias}" if bias else "sum c",
         }
 
 
 def _part(part: Part) -> str:
     w, x = _W.get(part.w, part.w), part.x
-    if x.startswith("-"):
-        return f"-{w} {x[1:]}"
+    x = f"({x.replace('-', ' - ')})" if x[1:2] == "-" and len(x) > 2 else x
     return " ".join(factor for factor in (w, x) if factor != "1") or "1"
 
 

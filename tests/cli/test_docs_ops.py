@@ -57,7 +57,8 @@ def test_rules_say_what_they_hand_out(call: Call) -> None:
         ["alpha", "w+ x+ + w- x-", "sum c + b+"],
         ["-beta", "w- x+ + w+ x-", "sum c + b-"],
     ]
-    assert [g["contribution"] for g in records["z_box"]["groups"]] == ["w x - w+ low - w- high"]
+    (box,) = records["z_box"]["groups"]
+    assert box["contribution"] == "w+ (x - low) + w- (x - high)"
     assert list(records["gamma"]["groups"][0].values()) == [
         "1 where z > 0", "(w + g w+) x+ + (w + g w-) x-", "sum c + b + g b+",
     ]  # fmt: skip
