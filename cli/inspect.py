@@ -35,6 +35,8 @@ def inspect(mode: Mode, model: str, sources: tuple[str, ...], **given: Any) -> N
     show(out, found)
     if found.convertible:
         words = [w for s in found.sources for w in ("--source", s)] if sources else []
+        words += ["--method", options.method] if options.method != "rfp" else []
+        words += ["--composite", given["composite"]] if given["composite"] else []
         out.note(f"next: {shlex.join(['rfponnx', 'convert', model, *words])}")
 
 

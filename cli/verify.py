@@ -68,7 +68,7 @@ def show(out: Out, report: Report) -> None:
 
     checks = report.worst_first()
     if not out.mode.quiet:
-        columns = [Column("check"), Column("value"), Column("bound"), Column("result")]
+        columns = [Column("check", share=True), Column("value"), Column("bound"), Column("result")]
         cells = [(c.name, _cell(c.value), _cell(c.bound), _result(c), c.note) for c in checks]
         styles = ["" if c.passed else "red" for c in checks]
         out.table([*columns, Column("", share=True)], cells, styles=styles)

@@ -115,13 +115,17 @@ class Seeds:
             return Seed(p, p)
         return Seed(mask, Value(b.op("Mul", mask.name, self.tensor), mask.stack))
 
-    def of_gradient(self, targets: tuple[Target, ...]) -> Seed:
-        """Return the seed of a gradient: 1 at the target."""
-        if targets[0].kind == "seed":
-            seed = Value(SEED)
-            return Seed(seed, Value(self.b.op("Mul", SEED, self.tensor)))
-        mask = self.mask(targets)
-        return Seed(mask, Value(self.b.op("Mul", mask.name, self.tensor), mask.stack))
+    def of_gradient(self, targets: tuple[Target, ...], how: str | None) -> Seed:
+        """Return the seed of a gradient: 1 at the target, its logit, or its probability."""
+        b = self.b
+        seed = Value(SEED) if targets[0].kind == "seed" else self.mask(targets)
+        if how == "contrastive":
+            hint = "it is for methods with rules"
+            raise OptionError("a gradient has no counterpart", "--seed-value contrastive", hint)
+        if how in ("logit", "probability"):
+            size = self.tensor if how == "logit" else self._probability()
+            seed = Value(b.op("Mul", seed.name, size), seed.stack)
+        return Seed(seed, Value(b.op("Mul", seed.name, self.tensor), seed.stack))
 
     def _probability(self) -> str:
         size = self.b.dims(self.tensor)[self.axis] if self.rank else 1

@@ -58,7 +58,7 @@ def seed_of(plan: Plan, b: Builder) -> Seed:
     seeds = Seeds(b, plan.explained[0])
     if plan.options.way.rules:
         return seeds.of_rule(plan.targets, plan.convention.seed)
-    return seeds.of_gradient(plan.targets)
+    return seeds.of_gradient(plan.targets, plan.options.seed_value)
 
 
 def one_of(b: Builder, seed: Seed) -> Seed:

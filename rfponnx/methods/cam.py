@@ -10,11 +10,11 @@ from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Value
 from rfponnx.methods.backward import seed_of
-from rfponnx.plan.plan import Plan, start_tensors
+from rfponnx.plan.plan import Plan, downstream, start_tensors
 
 
 def tensor_of(graph: Graph, at: str, reached: frozenset[str]) -> str:
-    """Return the tensor of a map: the last Conv's, with a BatchNormalization behind it.
+    """Return the tensor of a map: the last Conv's behind an input, BatchNormalization included.
 
     Raises
     ------
@@ -45,16 +45,23 @@ def grad_cam(plan: Plan, b: Builder) -> tuple[Result, ...]:
     """``sum over channels of T times the mean of dy/dT over space``, resized to the inputs."""
     numbers = {**plan.options.way.keys, **plan.options.numbers}
     reached = frozenset(plan.carried) & frozenset(s.y for s in plan.steps)
-    tensor = tensor_of(b.graph, str(numbers["at"]), reached)
-    walked = Backward(plan, b, {plan.explained[0].tensor: seed_of(plan, b).value}, ends=(tensor,))
-    m = walked.at[tensor]
+    tensors = {
+        start: tensor_of(b.graph, str(numbers["at"]), reached & downstream(b.graph, [start]))
+        for start in start_tensors(plan)
+    }
+    first, ends = plan.explained[0].tensor, tuple(tensors.values())
+    walked = Backward(plan, b, {first: seed_of(plan, b).value}, ends=ends)
+    out = Attribution(plan, b)
+    out.explained()
+    for start, tensor in tensors.items():
+        heat = _heat(b, tensor, walked.at[tensor], relu=bool(numbers["relu"]))
+        out.one_channel(start, heat, tensor, resize=bool(numbers["resize"]))
+    return tuple(out.results)
+
+
+def _heat(b: Builder, tensor: str, m: Value, *, relu: bool) -> Value:
+    """Return the sum over channels of a tensor times the mean of its gradient over space."""
     lead, rank = int(m.stack), len(b.dims(tensor))
     weights = b.reduce("ReduceMean", m.name, range(lead + 2, lead + rank))
     heat = b.reduce("ReduceSum", b.op("Mul", weights, tensor), [lead + 1])
-    if numbers["relu"]:
-        heat = b.op("Relu", heat)
-    out = Attribution(plan, b)
-    out.explained()
-    for start in start_tensors(plan):
-        out.one_channel(start, Value(heat, m.stack), tensor, resize=bool(numbers["resize"]))
-    return tuple(out.results)
+    return Value(b.op("Relu", heat) if relu else heat, m.stack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from rfponnx.graph.graph import Node
+from rfponnx.graph.graph import Graph, Node
 from rfponnx.maps.base import Identity
 from rfponnx.maps.expr import Expr, tensor
 from rfponnx.maps.gain import ChannelGain, Gain
@@ -48,6 +48,11 @@ class Layer:
     through: tuple[str, ...] = ()
     first: bool = False
     last: bool = False
+
+    def labels(self, graph: Graph) -> tuple[str, ...]:
+        """Return the names of all nodes that it is made of."""
+        makers = (graph.producer(t) for t in (*self.through, self.z, self.y))
+        return tuple(dict.fromkeys(n.label for n in makers if n is not None))
 
 
 Step = tuple[Node, str, Linearisation | Layer]

@@ -96,17 +96,26 @@ class Options:
         name, forward = self.method, self.way.direction == "forward"
         ruled = {
             "--composite": self.composite, "--rule": self.rules, "--flavor": self.flavor,
-            "--residual": self.residual, "--seed-value": self.seed_value,
+            "--residual": self.residual,
         }  # fmt: skip
         pulled = {
             "--tap": self.taps, "--seed-at": self.seed_at, "--account": self.account != "rest",
             f"--readout {self.readout}": self.readout in ("channels", "heat"),
         }  # fmt: skip
-        pushed = {"--bias": self.bias != "separate", "--readout": self.readout == "predicted"}
+        if not self.backward:
+            pulled |= {"--target": self.target != "argmax", "--seed-value": self.seed_value}
+        pushed = {
+            "--bias": self.bias != "separate", "--readout": self.readout == "predicted",
+            "--layout": self.layout != "auto" and self.readout != "sources",
+        }  # fmt: skip
+        fixed = {"--composite": self.composite}
+        adds = {"--account explicit": self.account == "explicit"}
         for lacks, options, why, hint in (
             (not self.way.rules and name != "rfp", ruled, "has no rules", "use --method lrp"),
             (forward, pulled, "goes forward", "use --method lrp"),
             (not forward, pushed, "goes backward", "it is for --method rfp"),
+            (self.way.composite, fixed, "is a composite itself", "use --method lrp"),
+            (not self.way.conserves, adds, "does not sum up to anything", "leave it out"),
         ):
             given = [option for option, value in options.items() if value]
             if lacks and given:
@@ -217,7 +226,9 @@ def patterns(option: str, given: tuple[str, ...], plain: bool) -> tuple[tuple[st
     return tuple(found)
 
 
-def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+def _several(given: str | Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
+    if isinstance(given, Mapping):
+        return tuple(f"{key}={value}" for key, value in given.items())
     return (given,) if isinstance(given, str) else tuple(given)
 
 

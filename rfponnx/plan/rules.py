@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from rfponnx.errors import OptionError, nearest
-from rfponnx.graph.graph import Node
+from rfponnx.graph.graph import Graph, Node
 from rfponnx.maps.base import Identity, then
 from rfponnx.maps.expr import (
     TINY,
@@ -57,26 +57,42 @@ class Recipe:
     composite: Composite
     asked: tuple[tuple[str, str], ...] = ()
 
-    def text(self, layer: Layer) -> tuple[str, str]:
+    def text(self, layer: Layer, graph: Graph) -> tuple[str, str]:
         """Return the rule of a layer with or without weights, and why."""
-        label = layer.node.label
+        labels = layer.labels(graph)
         given = (self.composite.name, tuple(self.composite.rules.items()))
         for where, rules in (("--rule", self.asked), given):
             latest = tuple(reversed(rules))
-            hits = [(p, r) for p, r in latest if p not in PLACES and fits(label, p)]
+            hits = [
+                (p, r) for p, r in latest if p not in PLACES and any(fits(n, p) for n in labels)
+            ]
             hits += [(p, r) for place in places_of(layer) for p, r in latest if p == place]
             if hits:
                 return hits[0][1], f"{hits[0][0]} of {where}"
         return {"batchnorm": "epsilon"}.get(layer.kind, "norm"), layer.kind
 
-    def check(self, labels: Sequence[str]) -> None:
-        """Refuse a pattern that fits none of the nodes."""
-        for pattern, text in (*self.asked, *self.composite.rules.items()):
-            if pattern not in PLACES and not any(fits(label, pattern) for label in labels):
-                hint = nearest(pattern, (*PLACES, *labels))
-                raise OptionError(f"no node is called `{pattern}`", "--rule", hint)
+    def check(self, layers: Sequence[Layer], graph: Graph) -> None:
+        """Refuse a pattern that fits no layer, and a place that is asked for and is none.
+
+        Raises
+        ------
+        OptionError
+            There is no such layer, or no such rule.
+        """
+        labels = [label for layer in layers for label in layer.labels(graph)]
+        places = {place for layer in layers for place in places_of(layer)}
+        whole = f"--composite {self.composite.name}"
+        given = [(p, r, "--rule") for p, r in self.asked]
+        given += [(p, r, whole) for p, r in self.composite.rules.items()]
+        for pattern, text, where in given:
             if text != "pass":
                 rule(text, self.convention, "conv")
+            there = pattern in places or any(fits(label, pattern) for label in labels)
+            if not there and (where == "--rule" or pattern not in PLACES):
+                what = "stands at" if pattern in PLACES else "is called"
+                hint = "" if pattern in PLACES else nearest(pattern, (*PLACES, *labels))
+                hint = hint or "`rfponnx inspect` shows the layers"
+                raise OptionError(f"no layer {what} `{pattern}`", where, hint)
 
 
 def fits(label: str, pattern: str) -> bool:
@@ -132,14 +148,14 @@ def ruled(
     seeded
         The tensors at which the walk starts, and whether their seed is relevance.
     """
-    recipe.check([node.label for node in facts.graph.nodes])
     joins = recipe.convention.batchnorm == "merge"
     joined = merged(facts, order, kept, before=joins) if joins else _biased(facts, order, kept)
     steps = list(_pooled(facts, layered(facts, joined, kept), recipe.convention))
+    recipe.check([m for _, _, m in steps if isinstance(m, Layer)], facts.graph)
     chosen: dict[str, tuple[Rule | None, str]] = {}
     for _, y, made in steps:
         if isinstance(made, Layer):
-            text, why = recipe.text(made)
+            text, why = recipe.text(made, facts.graph)
             passes = text == "pass" or (
                 made.kind == "batchnorm"
                 and recipe.convention.batchnorm == "pass"
@@ -161,7 +177,7 @@ def ruled(
             policies[y] = (recipe.convention.residual, "residual sum")
             found.append((node, y, divided(facts, recipe.convention, made, here, skipped, chose)))
         elif chose is None:
-            found.append((node, y, passed(y, made, here)))
+            found.append((node, y, passed(facts.graph, made, here)))
         else:
             found.append((node, y, surrogate(facts, chose, made, here)))
     rules = {y: (r.name if r else "pass", why) for y, (r, why) in chosen.items()} | policies
@@ -291,9 +307,19 @@ def _start(x: str, carried: Carried) -> Gain | Identity:
     return Gain(tensor(x), x, x) if x in carried.below else Identity()
 
 
-def passed(y: str, layer: Layer, carried: Carried) -> Linearisation:
-    """Hand the relevance of y to x as it is: the rule ``pass``."""
-    (term,) = layer.terms
+def passed(graph: Graph, layer: Layer, carried: Carried) -> Linearisation:
+    """Hand the relevance of y to x as it is: the rule ``pass``.
+
+    Raises
+    ------
+    OptionError
+        x is not shaped like y.
+    """
+    y, (term, *more) = layer.y, layer.terms
+    if more or graph.shape(term.x) != graph.shape(y):
+        where = f"node `{layer.node.label}` ({layer.node.op})"
+        hint = "it is for BatchNormalization and other elementwise layers"
+        raise OptionError("the rule pass needs an input shaped like the output", where, hint)
     if layer.offset is None and not carried.above and not carried.below:
         return Linearisation(layer.terms, note="pass")
     gain = Identity() if carried.above else Gain(tensor(y), y, y)

@@ -59,6 +59,8 @@ def _read(word: str) -> list[Target]:
     if match := re.fullmatch(r"(-?\d+)(@predicted)?", word):
         return [Target(word, "predicted" if match[2] else "index", int(match[1]))]
     if match := re.fullmatch(r"(\d+)-(\d+)", word):
+        if int(match[1]) == int(match[2]):
+            raise OptionError(f"`{word}` compares a class with itself", "--target")
         return [Target(word, "index", int(match[1]), int(match[2]))]
     hint = (
         nearest(word, WORDS) or "it can be argmax, INDEX, INDEX@predicted, A-B, top3, input, seed"

@@ -99,7 +99,7 @@ WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-#: The conventions of other tools (the differences are listed in docs/rules.md).
+#: The conventions of other tools (the differences are listed in docs/methods.md).
 FLAVORS: Mapping[str, Convention] = MappingProxyType(
     {
         "zennit": Convention(),
@@ -184,6 +184,12 @@ def convention(flavor: str | None, *changes: Mapping[str, Any]) -> Convention:
     found = FLAVORS[name]
     for change in changes:
         found = replace(found, **{key: checked(key, value) for key, value in change.items()})
+    if (
+        not isinstance(found.low, str)
+        and not isinstance(found.high, str)
+        and found.low > found.high
+    ):
+        raise OptionError(f"low {found.low:g} is above high {found.high:g}", "--set low")
     return found
 
 
