@@ -50,7 +50,8 @@ TARGETS = ("maps", "rules", "ops", "plan", "emit")
 SKIPPED = (".venv", ".git", "build", "__pycache__", ".hypothesis", ".mypy_cache", ".ruff_cache")
 
 #: The laws of the backward direction that are quick.
-BACKWARD = tuple(f"tests/backward/test_{name}.py" for name in ("methods", "policies", "targets"))
+QUICK = ("methods", "policies", "targets", "nothing_there")
+BACKWARD = tuple(f"tests/backward/test_{name}.py" for name in QUICK)
 #: Which tests may notice, nearest first; maps and ops begin with the cases of their operators.
 STAGES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "maps": (("tests/laws", "tests/emit"), ("tests/ops",)),

@@ -198,7 +198,8 @@ def test_patterns_that_change_nothing(method: str, tmp_path: Path) -> None:
 RELUS = Net(
     "relus",
     """ (float[N, 5] x) => (float[N, 3] y) {
-      a = Gemm(x, w1, b1)\n r = Relu(a)\n c = Gemm(r, w2, b2)\n s = Relu(c)\n y = MatMul(s, w3) }""",
+      a = Gemm(x, w1, b1)\n r = Relu(a)\n c = Gemm(r, w2, b2)\n s = Relu(c)
+      y = MatMul(s, w3) }""",
     {"w1": (5, 7), "b1": (7,), "w2": (7, 6), "b2": (6,), "w3": (6, 3)}, ("x=x",),
 )  # fmt: skip
 
