@@ -49,14 +49,22 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = ("maps", "rules", "ops", "plan", "emit")
 SKIPPED = (".venv", ".git", "build", "__pycache__", ".hypothesis", ".mypy_cache", ".ruff_cache")
 
+#: The laws of the backward direction that are quick.
+QUICK = ("methods", "policies", "targets", "nothing_there")
+BACKWARD = tuple(f"tests/backward/test_{name}.py" for name in QUICK)
 #: Which tests may notice, nearest first; maps and ops begin with the cases of their operators.
 STAGES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "maps": (("tests/laws", "tests/emit"), ("tests/ops",)),
-    "rules": (("tests/laws", "tests/emit"), ("tests/ops",)),
+    "rules": (("tests/rules", *BACKWARD), ("tests/reference",)),
     "ops": (("tests/laws", "tests/emit"), ("tests/ops",)),
-    "plan": (("tests/plan",), ("tests/emit", "tests/methods", "tests/laws"), ("tests/ops",)),
-    "emit": (("tests/emit",), ("tests/methods",), ("tests/ops/test_laws.py",)),
-}
+    "plan": (
+        ("tests/plan", *BACKWARD), ("tests/emit", "tests/methods", "tests/laws"),
+        ("tests/reference",), ("tests/ops",),
+    ),
+    "emit": (("tests/emit", *BACKWARD), ("tests/methods", "tests/reference"),
+             ("tests/ops/test_laws.py",)),
+    "methods": (BACKWARD, ("tests/methods",), ("tests/reference",)),
+}  # fmt: skip
 CASES = "tests/ops/test_laws.py"
 WORDS = 12  # operators whose cases run first
 

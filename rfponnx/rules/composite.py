@@ -156,12 +156,16 @@ def _from_data(data: Mapping[str, Any], where: str) -> Composite:
             raise OptionError(f"no entry `{key}`", where, nearest(key, known))
     rules, tables = data.get("rules", {}), (data.get("settings", {}), data.get("set", {}))
     settings = {key: value for key, value in data.items() if key in conventions}
+    for name, table in (("rules", rules), ("settings", tables[0]), ("set", tables[1])):
+        if not isinstance(table, Mapping):
+            raise OptionError(f"`{name}` is no table", where)
     for table in tables:
         settings |= table
-    if not isinstance(rules, Mapping):
-        raise OptionError("`rules` is no table", where)
     texts = {str(place): _rule_text(rule, where) for place, rule in rules.items()}
-    return Composite(str(data.get("name", "custom")), texts, settings, data.get("flavor"))
+    flavor = data.get("flavor")
+    if flavor is not None:
+        flavor = str(flavor)
+    return Composite(str(data.get("name", "custom")), texts, settings, flavor)
 
 
 def _rule_text(rule: Any, where: str) -> str:

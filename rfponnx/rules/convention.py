@@ -223,7 +223,7 @@ def checked(key: str, value: Any) -> Any:
 def number(key: str, value: Any) -> float:
     """Read a finite number."""
     try:
-        real = float(value)
+        real = float("" if isinstance(value, bool) else value)
     except (TypeError, ValueError):
         raise OptionError(f"{key} is `{value}`", f"--set {key}", "give a number") from None
     if not isfinite(real) or abs(real) == inf:
