@@ -54,6 +54,7 @@ fuzz: $(STAMP)  ## damaged files must give one error, never a traceback; fresh r
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.rfp $(ARGS); code=$$?; \
+		$(BIN)/python -m benchmarks.backward $(ARGS) || code=$$?; \
 		$(BIN)/python -m benchmarks.convert && exit $$code
 
 docs: $(STAMP)  ## rewrite the generated pages
