@@ -8,7 +8,7 @@ from onnx import AttributeProto, GraphProto, NodeProto
 
 from rfponnx.graph.graph import Graph
 from rfponnx.graph.walk import reads
-from rfponnx.plan.plan import downstream
+from rfponnx.plan.flow import downstream
 
 
 class Replica:

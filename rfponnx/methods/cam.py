@@ -10,7 +10,8 @@ from rfponnx.graph.builder import Builder
 from rfponnx.graph.graph import Graph
 from rfponnx.maps.base import Value
 from rfponnx.methods.backward import seed_of
-from rfponnx.plan.plan import Plan, downstream, start_tensors
+from rfponnx.plan.flow import downstream
+from rfponnx.plan.plan import Plan, start_tensors
 
 
 def tensor_of(graph: Graph, at: str, reached: frozenset[str]) -> str:

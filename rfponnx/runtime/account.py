@@ -10,7 +10,7 @@ import numpy as np
 
 from rfponnx.errors import RfpError
 from rfponnx.plan.options import Options
-from rfponnx.plan.plan import recipe_of
+from rfponnx.plan.walks import recipe_of
 from rfponnx.runtime.description import Description
 from rfponnx.runtime.followed import followed
 from rfponnx.runtime.ports import Array

@@ -15,8 +15,9 @@ from rfponnx.methods.convert import Sources, plan_for, read, read_metadata
 from rfponnx.ops.op import Linearisation
 from rfponnx.ops.registry import Registry
 from rfponnx.plan.explained import Explained, explained
+from rfponnx.plan.flow import Flow, downstream
 from rfponnx.plan.options import Options
-from rfponnx.plan.plan import Flow, Plan, downstream
+from rfponnx.plan.plan import Plan
 from rfponnx.plan.sources import by_tensor, check, default_sources
 from rfponnx.plan.spec import Source, parse
 from rfponnx.runtime.ports import Port

@@ -9,7 +9,8 @@ import pytest
 
 from rfponnx.errors import OptionError
 from rfponnx.plan.explained import ENDINGS, MOVES
-from rfponnx.plan.plan import Plan, downstream
+from rfponnx.plan.flow import downstream
+from rfponnx.plan.plan import Plan
 from tests.plan.small import plan_of
 
 Shapes = dict[str, tuple[int, ...]]

@@ -1,0 +1,110 @@
+"""The steps that each method walks: plain, under rules, by secants, with patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from rfponnx.graph.builder import free_prefix
+from rfponnx.plan.deeplift import Secants
+from rfponnx.plan.explained import Explained
+from rfponnx.plan.facts import Facts
+from rfponnx.plan.flow import Flow, downstream
+from rfponnx.plan.merge import Found, merged
+from rfponnx.plan.options import Options
+from rfponnx.plan.patterns import patterned, read_patterns
+from rfponnx.plan.rules import Recipe, ruled
+from rfponnx.plan.target import check_contrast
+from rfponnx.rules.composite import composite
+from rfponnx.rules.convention import Convention, convention
+
+DEFAULT = Convention()
+FIELDS = frozenset(f.name for f in fields(Convention))
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """What is walked.
+
+    Attributes
+    ----------
+    steps
+        Of each walk; there are several where their results are added.
+    relevance, rules
+        See `rfponnx.plan.plan.Plan`.
+    notes
+        What to say of it.
+    """
+
+    steps: Sequence[Sequence[Found]]
+    relevance: frozenset[str] = frozenset()
+    rules: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    convention: Convention = DEFAULT
+    notes: tuple[str, ...] = ()
+
+
+def walks(
+    options: Options,
+    flow: Flow,
+    needed: set[str],
+    kept: Collection[str],
+    reached: Sequence[Explained],
+) -> Walks:
+    """Return the steps from the sources to what is explained, as the method takes them.
+
+    Parameters
+    ----------
+    needed
+        The carried tensors on the way.
+    kept
+        Those whose streams or relevance are asked for.
+    """
+    facts, order = Facts(flow.graph), flow.order(needed)
+    recipe = recipe_of(options)
+    if recipe is not None:
+        seeds = {e.tensor: seeds_relevance(options, recipe) for e in reached}
+        under = ruled(facts, order, recipe, kept, flow.carried, seeds)
+        return Walks([under.steps], under.relevance, under.rules, recipe.convention, under.notes)
+    if options.method == "deeplift":
+        place = f"{free_prefix(flow.graph)}/reference"
+        there = {t: f"{place}/{t}" for t in downstream(flow.graph, flow.starts)}
+        secants = Secants(facts, there, flow.carried, options.value("variant"))
+        return Walks(secants.steps(order, kept))
+    if options.method in ("pattern_net", "pattern_attribution"):
+        steps, notes = patterned(
+            facts, order, read_patterns(options.value("patterns")),
+            times_weight=options.method == "pattern_attribution",
+            masked=options.value("mask") == "relu",
+        )  # fmt: skip
+        return Walks([steps], notes=tuple(notes))
+    if options.way.whole or options.bias.startswith("split"):
+        return Walks([order])  # split divides the offset of every layer of its own
+    return Walks([merged(facts, order, kept)])
+
+
+def recipe_of(options: Options) -> Recipe | None:
+    """Return what decides the rules of layers; ``None`` for a method without rules."""
+    if not options.ruled:
+        return None
+    chosen = composite(options.composite or options.way.composite or "epsilon")
+    asked = {k: v for k, v in options.numbers.items() if k in FIELDS}
+    asked |= {} if options.residual is None else {"residual": options.residual}
+    asked |= {} if options.seed_value is None else {"seed": options.seed_value}
+    flavor, rules = options.flavor or chosen.flavor, options.rules
+    if options.contrastive:
+        rules = (("last", "contrastive"), *rules)
+    found = Recipe(convention(flavor, chosen.settings, asked), chosen, rules)
+    if found.convention.seed == "contrastive":
+        check_contrast(options.target, options.taps)
+    return found
+
+
+def seeds_relevance(options: Options, recipe: Recipe) -> bool:
+    """Tell whether the walk starts from relevance itself, not from a multiplier of the logit."""
+    if options.method == "rfp":
+        return False
+    return (
+        options.target == "seed"
+        or bool(options.seed_at)
+        or recipe.convention.seed in ("one", "probability")
+    )
