@@ -20,6 +20,7 @@ from rfponnx.verify.report import Check, judged, reported
 COMPLETENESS, JACOBIAN = "completeness, float64", "streams are derivatives"
 FILE_SUMS = "relevances in the file sum up, float64"
 SLOW = 20.0  # seconds worth a remark
+CROWDED = 0.9  # share of entries at kinks above which no derivative can be compared
 EVALUATED = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 
 
@@ -149,8 +150,8 @@ class _Double:
             notes.append(f"{self.twice.affine} of {total} nodes as the affine maps they are")
         if best.kinks and found[1].bend > max(3 * found[2].bend, 0.1):
             return judged(JACOBIAN, np.inf, jacobian.BOUND, "; ".join(["it jumps", *notes]))
-        if best.kinks == best.entries and best.entries:
-            return reported(JACOBIAN, "not judged", "; ".join(["a kink in every entry", *notes]))
+        if best.kinks > CROWDED * best.entries:  # what is left looks smooth by chance
+            return reported(JACOBIAN, "not judged", "; ".join(["kinks nearly everywhere", *notes]))
         if best.kinks:
             notes.append(f"{best.kinks} of {best.entries} entries lie at a kink")
         return judged(JACOBIAN, best.error, jacobian.BOUND, "; ".join(notes))
