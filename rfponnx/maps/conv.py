@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from rfponnx.graph.builder import Builder
 from rfponnx.maps.base import Map, Value, Window, batched
@@ -174,61 +174,80 @@ def flipped(b: Builder, w: str, kernel: Sequence[int], group: int, outer: int, i
 
 
 @dataclass(frozen=True, slots=True)
-class Conv(Map):
-    """Cross-correlation.  ``[N, Ci, *P] -> [N, Co, *Q]``, weights ``[Co, Ci / group, *K]``.
+class Windowed(Map):
+    """A cross-correlation or its transpose; the push is the primal's node without its bias.
 
     Attributes
     ----------
     attrs
-        Those of the primal's node: the push is the same node without its bias.
+        Those of the primal's node.
     """
 
     weight: Expr
     geometry: Geometry
     attrs: Attrs
 
+    kind: ClassVar[str]
+    inner: ClassVar[int]  # the axis of the weights that the input channels lie along
+
+    def ends(self) -> tuple[str, str]:
+        """Return the primal tensors x and y."""
+        raise NotImplementedError
+
+    def back(self, b: Builder, m: str, w: str) -> str:
+        """Return the transpose on one value."""
+        raise NotImplementedError
+
     def push(self, b: Builder, r: Value) -> Value:
-        g, w = self.geometry, self.weight.emit(b, b.dtype(self.geometry.wide))
-        node = dict(self.attrs)
-        return batched(b, r, g.narrow, lambda v: b.op("Conv", v, w, **node), g.wide)
+        (x, y), w, node = self.ends(), self._weight(b), dict(self.attrs)
+        return batched(b, r, y, lambda v: b.op(self.kind, v, w, **node), x)
 
     def pull(self, b: Builder, m: Value) -> Value:
-        g, w = self.geometry, self.weight.emit(b, b.dtype(self.geometry.wide))
-        return batched(b, m, g.wide, lambda v: g.scatter(b, v, w), g.narrow)
+        (x, y), w = self.ends(), self._weight(b)
+        return batched(b, m, x, lambda v: self.back(b, v, w), y)
 
     def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
         if window.axis != 1 or self.geometry.group != 1:
             return None
-        start, stop, axis = ints([window.start]), ints([window.stop]), ints([1])
-        part = call("Slice", self.weight, start, stop, axis)
-        return Conv(part, self.geometry, self.attrs), None
+        start, stop, axis = ints([window.start]), ints([window.stop]), ints([self.inner])
+        return replace(self, weight=call("Slice", self.weight, start, stop, axis)), None
+
+    def _weight(self, b: Builder) -> str:
+        return self.weight.emit(b, b.dtype(self.geometry.wide))
 
 
 @dataclass(frozen=True, slots=True)
-class ConvTranspose(Map):
+class Conv(Windowed):
+    """Cross-correlation.  ``[N, Ci, *P] -> [N, Co, *Q]``, weights ``[Co, Ci / group, *K]``."""
+
+    kind = "Conv"
+    inner = 1
+
+    def ends(self) -> tuple[str, str]:
+        """Return the wide and the narrow tensor."""
+        return self.geometry.wide, self.geometry.narrow
+
+    def back(self, b: Builder, m: str, w: str) -> str:
+        """Return each narrow entry spread over its window."""
+        return self.geometry.scatter(b, m, w)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvTranspose(Windowed):
     """The transpose of a cross-correlation.  ``[N, Ci, *Q] -> [N, Co, *P]``, weights
-    ``[Ci, Co / group, *K]``; the push is the same node without its bias.
+    ``[Ci, Co / group, *K]``.
     """
 
-    weight: Expr
-    geometry: Geometry
-    attrs: Attrs
+    kind = "ConvTranspose"
+    inner = 0
 
-    def push(self, b: Builder, r: Value) -> Value:
-        g, w = self.geometry, self.weight.emit(b, b.dtype(self.geometry.wide))
-        node = dict(self.attrs)
-        return batched(b, r, g.wide, lambda v: b.op("ConvTranspose", v, w, **node), g.narrow)
+    def ends(self) -> tuple[str, str]:
+        """Return the narrow and the wide tensor."""
+        return self.geometry.narrow, self.geometry.wide
 
-    def pull(self, b: Builder, m: Value) -> Value:
-        g, w = self.geometry, self.weight.emit(b, b.dtype(self.geometry.wide))
-        return batched(b, m, g.narrow, lambda v: g.gather(b, v, w), g.wide)
-
-    def narrowed(self, window: Window) -> tuple[Map, Window | None] | None:
-        if window.axis != 1 or self.geometry.group != 1:
-            return None
-        start, stop, axis = ints([window.start]), ints([window.stop]), ints([0])
-        part = call("Slice", self.weight, start, stop, axis)
-        return ConvTranspose(part, self.geometry, self.attrs), None
+    def back(self, b: Builder, m: str, w: str) -> str:
+        """Return each window of the wide tensor gathered."""
+        return self.geometry.gather(b, m, w)
 
 
 def spatial_sizes(b: Builder, tensor: str, axes: int) -> str:
