@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from rfponnx.errors import Unsupported
+from rfponnx.methods.metadata import read_metadata
 from rfponnx.plan.plan import Plan, start_tensors
 from rfponnx.verify import prediction
 from rfponnx.verify.case import Case
@@ -25,6 +26,7 @@ from rfponnx.verify.report import REPORTED, Check, judged, reported
 from rfponnx.version import VERSION
 
 DOUBLE, SINGLE = 1e-10, 1e-4
+TOTAL = "the parts sum to the difference, float64"
 CONSERVATION, DUALITY = "conservation", "duality with streams, float64"
 
 EMPTY: Values = MappingProxyType({})
@@ -53,6 +55,8 @@ class BackwardChecks:
         conserves = self.plan.options.conserves
         if way.single and conserves:
             found["conservation, float32"] = self.conservation
+        if float64 and conserves and not way.single:
+            found[TOTAL] = self.total
         if float64 and way.single and not way.gated:
             if conserves:
                 found["conservation, float64"] = self.conservation_double
@@ -111,6 +115,30 @@ class BackwardChecks:
                 yield values
             else:
                 yield judged(f"{CONSERVATION}, float64{name}", one.error(values), DOUBLE)
+
+    def total(self) -> Iterator[Check]:
+        """Judge that the parts of a difference sum to it; say how much a quadrature is off."""
+        graph = self.case.widened or self.case.graph
+        runs = []
+        for account in ("rest", "explicit"):
+            made = self.case.emitted(graph, account=account, readout="all").model
+            told = (read_metadata(made) or {})["relevances"]
+            values = self._evaluated(made, tuple(told))
+            if isinstance(values, Check):
+                yield replace(values, name=TOTAL)
+                return
+            runs.append({e["kind"] + e["tensor"]: values[n] for n, e in told.items()})
+        rest, explicit = runs
+        missing = rest["bias"]
+        maps = [v for n, v in rest.items() if n.startswith("input")]
+        scale = sum(np.abs(v).reshape(*missing.shape, -1).sum(-1) for v in maps)
+        kept = explicit["bias"] + explicit.get("leak", np.zeros_like(missing))
+        off = missing if "leak" not in explicit else missing - kept
+        worst = float((np.abs(off) / np.where(scale == 0, 1.0, scale)).max(initial=0.0))
+        if "leak" in explicit:
+            yield judged(TOTAL, worst, DOUBLE)
+        else:
+            yield reported(TOTAL, worst, "what steps or an ablation leave out")
 
     def dual(self) -> Iterator[Check]:
         """Judge that both directions give the same numbers of each source."""
