@@ -30,11 +30,17 @@ class Maps:
 def maps_of(plan: Plan, b: Builder, walked: Backward, *, times_input: bool) -> Maps:
     """Return relevance where it is asked for; ``R = x m`` where multipliers are carried."""
 
+    start = walked.at[plan.explained[0].tensor]
+
     def at(tensor: str) -> Value:
         value = walked.at.get(tensor)
         if value is None:
-            zero = b.op("Expand", b.floats(0.0, b.dtype(tensor)), b.shape(tensor))
-            return Value(zero)
+            size = b.shape(tensor)
+            if start.stack:
+                several = b.slice(b.op("Shape", start.name), [0], [0], [1])
+                size = b.op("Concat", several, size, axis=0)
+            zero = b.op("Expand", b.floats(0.0, b.dtype(tensor)), size)
+            return Value(zero, start.stack)
         value = whole(b, value)
         if not times_input or tensor in plan.relevance:
             return value

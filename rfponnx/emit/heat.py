@@ -17,7 +17,9 @@ def quantised(b: Builder, options: Options, value: Value, tensor: str, rank: int
     dtype, lead = b.dtype(tensor), int(value.stack)
     bins, how = int(options.numbers.get("bins", 8)), options.numbers.get("quantize", "scaled")
     count = bins - 1 if how == "code" else bins
-    axes = list(range(lead + 1, lead + rank))
+    if not rank:
+        return value
+    axes = list(range(lead + 1, lead + rank)) or [lead]  # a vector is one map
     low = b.reduce("ReduceMin", value.name, axes)
     high = b.reduce("ReduceMax", value.name, axes)
     width = b.op("Div", b.op("Sub", high, low), b.floats(float(max(count, 1)), dtype))

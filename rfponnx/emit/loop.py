@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from onnx import TensorProto, ValueInfoProto, helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from rfponnx.emit.backward import Backward
 from rfponnx.emit.replica import Replica
@@ -17,6 +17,7 @@ from rfponnx.graph.builder import BOOL, Builder
 from rfponnx.maps.base import Value, whole
 from rfponnx.plan.plan import Plan, start_tensors
 
+FEW = 16  # entries of a tensor of sizes
 #: From a builder and the number of the step: the moved start tensors, and the weight of the step.
 At = Callable[[Builder, str], tuple[Mapping[str, str], str]]
 
@@ -42,9 +43,10 @@ def averaged(plan: Plan, b: Builder, seed: Seed, steps: int, at: At) -> dict[str
     model = replica.nodes(i for node in walker.nodes for i in node.input)
     for node in walker.nodes:
         replica.rename(node)
+    inside = [*mover.nodes, *model, *walker.nodes]
     lead = (len(plan.targets),) if seed.value.stack else ()
     body = helper.make_graph(
-        [*mover.nodes, *model, *walker.nodes],
+        [*_sizes(plan, place, inside), *inside],
         place,
         [
             helper.make_tensor_value_info(number, TensorProto.INT64, []),
@@ -61,6 +63,21 @@ def averaged(plan: Plan, b: Builder, seed: Seed, steps: int, at: At) -> dict[str
     true = b.op("Cast", b.ints(1), to=BOOL)
     names = b.ops("Loop", b.ints(steps), true, *zeros, outputs=len(starts), body=body)
     return {t: Value(n, seed.value.stack) for t, n in zip(starts, names, strict=True)}
+
+
+def _sizes(plan: Plan, place: str, nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Put sizes, axes and empty operands into the body: shape inference does not look outside."""
+    found: dict[str, NodeProto] = {}
+    for node in nodes:
+        for i, name in enumerate(node.input):
+            value = plan.graph.constant(name) if plan.graph.is_constant(name) else None
+            if value is None or value.size > FEW or (value.size and value.dtype.kind != "i"):
+                continue
+            own = f"{place}/constant/{name}"
+            stored = numpy_helper.from_array(value)
+            found[name] = helper.make_node("Constant", [], [own], own, value=stored)
+            node.input[i] = own
+    return list(found.values())
 
 
 def _info(plan: Plan, tensor: str, name: str, lead: Sequence[int]) -> ValueInfoProto:

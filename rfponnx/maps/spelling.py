@@ -95,8 +95,11 @@ def _widened(b: Builder, dtype: int, x: Expr) -> str:
 
 
 def _saturated(b: Builder, dtype: int, a: Expr, eps: Expr) -> str:
-    """Return ``a / (a + eps)`` as a Softsign, 0 at 0; a / eps does not fit into half precision."""
-    if dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+    """Return ``a / (a + eps)`` as a Softsign, 0 at 0, in single precision.
+
+    ``a / eps`` does not fit into half, and ONNX Runtime's CPU has no Softsign in double.
+    """
+    if dtype != TensorProto.FLOAT:
         return (a / (a + eps)).emit(b, dtype)
     return b.op("Softsign", (a * (1 / dict(eps.attrs)["value"])).emit(b, dtype))
 

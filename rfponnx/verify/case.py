@@ -167,8 +167,9 @@ class Case:
             value = self.value(sample, entry["of"])
             if entry["kind"] == "target":
                 axis = self.own.plan.explained[0].class_axis
-                shape = np.delete(value.shape, axis) if value.ndim else ()
-                found[name] = rng.integers(0, value.shape[axis] if value.ndim else 1, shape)
+                shape = tuple(int(d) for d in np.delete(value.shape, axis)) if value.ndim else ()
+                drawn = rng.integers(0, value.shape[axis] if value.ndim else 1, shape)
+                found[name] = np.asarray(drawn, np.int64)
                 continue
             lead = (entry["samples"],) if entry["kind"] == "noise" else ()
             found[name] = rng.normal(size=(*lead, *value.shape)).astype(value.dtype)

@@ -127,3 +127,18 @@ def imbalance_of(model: Any, feeds: Any, total: np.ndarray[Any, Any]) -> float:
     )  # fmt: skip
     scale = sum(np.abs(v).sum() for n, v in out.items() if n.endswith("_relevance"))
     return float(np.abs(found - total).max() / scale)
+
+
+@pytest.mark.parametrize("name", ["epsilon", "z_plus", "flat", "w_square", "z_box"])
+def test_an_input_that_is_no_source_counts_as_bias(name: str) -> None:
+    feeds, given = PIXELS.feeds(), {"method": "lrp", "composite": name, "account": "explicit"}
+    both = Float64(PIXELS.convert(**given).model).run(feeds)
+    made = PIXELS.convert(sources=["z=z"], **given)
+    one = Float64(made.model).run(feeds)
+    assert "x_relevance" not in one
+    assert np.array_equal(one["z_relevance"], both["z_relevance"])
+    wanted = both["bias_relevance"] + both["x_relevance"].reshape(2, -1).sum(1)
+    scale = np.abs(both["x_relevance"]).sum()
+    assert scale > 0
+    assert np.abs(one["bias_relevance"] - wanted).max() <= EXACT * scale
+    assert imbalance(made, one, feeds) <= EXACT
