@@ -29,7 +29,6 @@ class Maps:
 
 def maps_of(plan: Plan, b: Builder, walked: Backward, *, times_input: bool) -> Maps:
     """Return relevance where it is asked for; ``R = x m`` where multipliers are carried."""
-
     start = walked.at[plan.explained[0].tensor]
 
     def at(tensor: str) -> Value:

@@ -43,7 +43,7 @@ class Runner:
             ONNX Runtime refuses the values, or cannot compute with them.
         """
         wanted = list(self.outputs if names is None else names)
-        given = {n: np.ascontiguousarray(feeds[n]) for n in self.inputs if n in feeds}
+        given = {n: np.asarray(feeds[n], order="C") for n in self.inputs if n in feeds}
         try:
             found = self._session.run(wanted, given)
         except Exception as error:  # its error types are not exported

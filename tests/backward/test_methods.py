@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
+import rfponnx
 from rfponnx.verify.float64 import Float64
 from tests.backward.nets import BLOCKS, GATES, PIXELS, TOKENS
 from tests.backward.seeds import mask
@@ -261,3 +262,16 @@ def test_gradient_times_input_is_the_gradient_times_the_input(net: Net) -> None:
     one, two = (run(net.convert(method=m).model, feeds)["x_relevance"] for m in
                 ("gradient", "gradient_x_input"))  # fmt: skip
     assert np.allclose(one * feeds["x"], two, rtol=1e-6, atol=1e-12)
+
+
+def test_a_pool_pays_the_winners_of_both_inputs() -> None:
+    """y falls from 6 to 3: the winner at the reference pays, the winner at x rose for nothing."""
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2])
+    ends = [helper.make_tensor_value_info(n, 1, [1, 1, d]) for n, d in (("x", 2), ("y", 1))]
+    graph = helper.make_graph([node], "pool", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    made = rfponnx.convert(model, method="deeplift", set={"reference": "input"}, class_axis=2)
+    x, x0 = ([[pair]] for pair in ([1.0, 3.0], [6.0, 2.0]))
+    feeds = {"x": np.array(x), "x_reference": np.array(x0)}
+    found = Float64(made.model).run(feeds)["x_relevance"]
+    np.testing.assert_allclose(found.ravel(), [-3.0, 0.0], atol=1e-12)
