@@ -248,8 +248,7 @@ def rule(text: str, c: Convention, kind: str) -> Rule:
     if name not in RULES:
         hint = nearest(name, RULES) or f"it can be {', '.join(RULES)}"
         raise OptionError(f"no rule `{name}`", "--rule", hint)
-    found = RULES[name](replace(c, **_own(text, inside)), kind)
-    return replace(found, name=text.strip()) if inside else found
+    return RULES[name](replace(c, **_own(text, inside)), kind)
 
 
 def _own(text: str, inside: str) -> Mapping[str, Any]:

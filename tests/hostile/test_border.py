@@ -13,6 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 import rfponnx
+from rfponnx.emit.readout import Result
 from rfponnx.errors import InternalError, ModelError, RfpError, Unsupported, guarded
 from rfponnx.graph.accept import refusal
 from rfponnx.graph.builder import Builder
@@ -60,7 +61,7 @@ def write(kind: str, *inputs: str, **attrs: Any) -> Callable[..., Any]:
     def spoilt(plan: Any, b: Builder) -> Any:
         results = emit(plan, b)
         b.nodes.append(helper.make_node(kind, list(inputs), ["rfp/spoilt"], **attrs))
-        return results
+        return (*results, Result("rfp/spoilt", FLOAT, ("n",)))
 
     return spoilt
 
